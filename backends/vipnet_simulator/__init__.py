@@ -1,0 +1,1 @@
+"""vipnet_simulator."""

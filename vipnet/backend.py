@@ -1,0 +1,115 @@
+"""What a backend is: three methods that are the work, and a few with a simple default.
+
+A backend keeps no copy of the model. Diffing, ordering between objects, retries, quarantine and idempotency are the
+core's. Everything a backend installs carries its mark and is recognised by one that restarted with no memory; what
+is not its own it neither touches nor reads as its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from vipnet.errors import InputParameterError
+from vipnet.intents import Intent, Released
+from vipnet.plan import Entry, Plan, TargetPlan
+
+__all__ = ["Backend", "BackendContext", "Capability", "Usability", "check_options"]
+
+E = TypeVar("E", bound=Entry)
+
+Capability = Literal["ipv4", "ipv6", "eip", "distgw", "classic", "bandwidth", "counters", "trace"]
+"""What a backend can do; planning refuses an intent that needs a missing one before anything is touched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendContext:
+    """What the core hands to a backend that it opens.
+
+    `options` is the backend's own table of the configuration, unchecked. `state` is a file beside the store for a
+    backend that has nowhere else to keep its entries; None: the store lives in memory.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    state: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usability:
+    """Whether a backend can work here; `reason` says why not and how to get there."""
+
+    usable: bool
+    reason: str = ""
+
+
+class Backend(ABC, Generic[E]):
+    """A data plane. Made with a BackendContext; raises InputParameterError for options that it does not know."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[frozenset[Capability]]
+
+    @abstractmethod
+    def __init__(self, context: BackendContext) -> None: ...
+
+    @classmethod
+    def usability(cls) -> Usability:
+        """Say whether this machine and user can run the backend (root, tools, kernel features). No side effects."""
+        return Usability(True)
+
+    @abstractmethod
+    def compile(self, intents: Iterable[Intent]) -> dict[str, E]:
+        """Translate intents into native entries by key. Pure: no I/O, same answer for the same intents in any order.
+
+        Raises DataplaneError for an intent that it cannot keep, naming it.
+        """
+
+    @abstractmethod
+    def read(self) -> dict[str, E]:
+        """Return every entry of ours that is installed. Raises DataplaneError when the system cannot be reached."""
+
+    @abstractmethod
+    def apply(self, step: TargetPlan[E]) -> Mapping[str, str]:
+        """Change one target in one native transaction; return what was refused, reason by key (then nothing was done).
+
+        Creating what is there and deleting what is not there are success. Raises DataplaneError when the target cannot
+        be reached or its answer was lost: then the outcome is unknown.
+        """
+
+    def steps(self, plan: Plan[E]) -> Iterable[TargetPlan[E]]:
+        """Order a plan into steps for `apply`. Default: each target once, by name."""
+        return plan.targets
+
+    def audit(self, expected: Mapping[str, E]) -> dict[str, E]:
+        """Return what is installed, as far as it can be compared with `expected`.
+
+        A backend overrides this where something expected cannot be there yet and is no drift (a port whose interface has
+        not appeared), or where asking by key is cheaper than reading everything.
+        """
+        return self.read()
+
+    def changed(self) -> bool:
+        """Whether anybody else may have changed what is installed since the last read, audit or apply. Cheap."""
+        return True
+
+    def flush(self, released: Sequence[Released]) -> None:
+        """Cut what still lives on addresses that left or moved: connections, neighbours. Verifies; idempotent."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the kernel and the tools in use, for `status`."""
+        return {}
+
+    def close(self) -> None:
+        """Release sockets and threads; what is installed stays."""
+
+
+def check_options(backend: str, options: Mapping[str, Any], known: Mapping[str, type]) -> None:
+    """Raise InputParameterError unless every option is known and of its type, naming it and what would be accepted."""
+    for name, value in options.items():
+        if name not in known:
+            accepted = ", ".join(sorted(known)) or "none"
+            raise InputParameterError(f"backend {backend} has no option {name!r}; it knows: {accepted}")
+        if not isinstance(value, known[name]):
+            raise InputParameterError(f"option {name} of backend {backend} is {value!r}; it must be of type {known[name].__name__}")
