@@ -77,9 +77,7 @@ def parse_ip(text: str, *, what: str) -> tuple[int, int]:
 def parse_prefix4(text: str, *, what: str) -> IPv4Network:
     """Parse an IPv4 prefix without host bits."""
     try:
-        if "/" not in text:
-            raise ValueError(text)
-        return IPv4Network(text)
+        return IPv4Network(text if "/" in text else "")
     except ValueError as error:
         raise InputParameterError(f"{what} {text!r} is no IPv4 prefix without host bits; write it like 192.168.4.0/22") from error
 
@@ -87,9 +85,7 @@ def parse_prefix4(text: str, *, what: str) -> IPv4Network:
 def parse_prefix6(text: str, *, what: str) -> IPv6Network:
     """Parse an IPv6 prefix without host bits."""
     try:
-        if "/" not in text:
-            raise ValueError(text)
-        return IPv6Network(text)
+        return IPv6Network(text if "/" in text else "")
     except ValueError as error:
         raise InputParameterError(f"{what} {text!r} is no IPv6 prefix without host bits; write it like 2001:db8::/64") from error
 

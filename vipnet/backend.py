@@ -33,7 +33,7 @@ class BackendContext:
     backend that has nowhere else to keep its entries; None: the store lives in memory.
     """
 
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     state: Path | None = None
 
 
@@ -82,7 +82,7 @@ class Backend(ABC, Generic[E]):
         """Order a plan into steps for `apply`. Default: each target once, by name."""
         return plan.targets
 
-    def audit(self, expected: Mapping[str, E]) -> dict[str, E]:
+    def audit(self, expected: Mapping[str, E]) -> dict[str, E]:  # noqa: ARG002 -- for those that override it
         """Return what is installed, as far as it can be compared with `expected`.
 
         A backend overrides this where something expected cannot be there yet and is no drift (a port whose interface has
@@ -112,4 +112,5 @@ def check_options(backend: str, options: Mapping[str, Any], known: Mapping[str, 
             accepted = ", ".join(sorted(known)) or "none"
             raise InputParameterError(f"backend {backend} has no option {name!r}; it knows: {accepted}")
         if not isinstance(value, known[name]):
-            raise InputParameterError(f"option {name} of backend {backend} is {value!r}; it must be of type {known[name].__name__}")
+            kind = known[name].__name__
+            raise InputParameterError(f"option {name} of backend {backend} is {value!r}; it must be of type {kind}")

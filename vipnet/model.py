@@ -15,6 +15,7 @@ from vipnet.errors import InputParameterError
 
 __all__ = [
     "DEFAULT_VPC",
+    "DEVICE_NAME",
     "AccessMode",
     "Address",
     "AddressState",
@@ -52,6 +53,9 @@ AddressState = Literal["used", "leaving", "reserved", "resting"]
 
 DEFAULT_VPC = "default"
 """Id and name of the built-in classic VPC."""
+
+DEVICE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,15}")
+"""What may name a network interface here: within the kernel's IFNAMSIZ, and safe in every tool."""
 
 _NAME = re.compile(r"[^\W_][\w.\-]{0,127}")
 
@@ -184,6 +188,11 @@ class Vip:
     ip: Ip4
     ip6: Ip6 | None
     vrid: int | None
+
+    @property
+    def vrid_key(self) -> tuple[str, int] | None:
+        """What must be unique: the VRID within the network."""
+        return None if self.vrid is None else (self.network_id, self.vrid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,32 +1,94 @@
-"""The one module that starts programs: argument lists, never a shell; a failure is a DataplaneError with the tool's words."""
+"""The one module that starts programs: argument lists, no shell; failure is a DataplaneError with the tool's words."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from vipnet.errors import DataplaneError
 
-__all__ = ["run", "spawn"]
+__all__ = ["kill", "missing", "run", "spawn", "start_time"]
 
 
-def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 30.0, check: bool = True) -> subprocess.CompletedProcess[str]:
+_PIPE = subprocess.PIPE
+
+
+def run(
+    argv: Sequence[str], *, stdin: str | None = None, timeout: float = 30.0, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its outcome, output as text.
 
     Raises DataplaneError when it is missing, runs longer than `timeout` seconds or, with `check`, exits other than 0.
+    The program has a session of its own, and on a timeout or an interrupt all of that session dies: a grandchild that
+    still held the pipes would keep us waiting.
     """
-    try:
-        done = subprocess.run(list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603
-    except FileNotFoundError as error:
-        raise DataplaneError(f"program {argv[0]!r} is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise DataplaneError(f"{' '.join(argv)} gave no answer within {timeout:g} s") from error
+    program = _start(argv, stdin=subprocess.DEVNULL if stdin is None else _PIPE, out=_PIPE, err=_PIPE)
+    with program:
+        try:
+            out, err = program.communicate(None if stdin is None else stdin.encode(), timeout)
+        except subprocess.TimeoutExpired as error:
+            _kill_session(program)
+            raise DataplaneError(f"{' '.join(argv)} gave no answer within {timeout:g} s") from error
+        except BaseException:
+            _kill_session(program)
+            raise
+    texts = (output.decode(errors="replace") for output in (out, err))
+    done = subprocess.CompletedProcess(list(argv), program.returncode, *texts)
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[0]
         raise DataplaneError(f"{' '.join(argv)} exited {done.returncode}, saying: {said}")
     return done
 
 
-def spawn(argv: Sequence[str], *, log: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own and leave it running; `log` is the file descriptor for what it prints."""
-    return subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+def spawn(argv: Sequence[str], *, log: int = subprocess.DEVNULL, pipes: bool = False) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own and leave it running.
+
+    `log` is the file descriptor for what it prints. With `pipes` its standard input and output are pipes of ours.
+    """
+    if pipes:
+        return _start(argv, stdin=_PIPE, out=_PIPE, err=log)
+    return _start(argv, stdin=subprocess.DEVNULL, out=log, err=log)
+
+
+def missing(programs: Iterable[str]) -> list[str]:
+    """Return those of `programs` that are not installed, looking also where Debian keeps system tools."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    return [name for name in programs if shutil.which(name, path=path) is None]
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None: there is none. Tells a pid from its reuse (proc(5), stat)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def kill(pid: int, started: int) -> bool:
+    """Kill the process `pid` if it is still the one that started then; say whether it was."""
+    if start_time(pid) != started:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def _start(argv: Sequence[str], *, stdin: int, out: int, err: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(list(argv), stdin=stdin, stdout=out, stderr=err, start_new_session=True)  # noqa: S603
+    except FileNotFoundError as error:
+        raise DataplaneError(f"program {argv[0]!r} is not installed") from error
+    except PermissionError as error:
+        raise DataplaneError(f"program {argv[0]!r} may not be run by this user") from error
+
+
+def _kill_session(program: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(program.pid, signal.SIGKILL)

@@ -1,0 +1,48 @@
+# A fresh checkout needs git, make and Python 3.11: everything else is installed here, Debian packages after asking
+# (YES=1, or no terminal: straight away), so that no service starts.
+#
+#   make demo [BACKEND=nftables]    the worked example, live
+#   make test [ARGS="-k vip"]       the tests; long lists by a seeded sample
+#   make test-long                  the tests, long lists whole
+#   make lint types                 ruff; mypy and pyright
+
+BACKEND ?= nftables
+ARGS ?=
+
+PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+SETUP = $(or $(PYTHON),$(error vipnet needs Python 3.11 or later, and none was found: apt-get install python3)) scripts/setup.py
+BIN = .venv/bin
+
+.PHONY: help demo test test-long lint types packages venv clean
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: packages
+	@$(SETUP) venv all
+	@$(BIN)/vipnet demo --backend $(BACKEND)
+
+test: packages venv
+	$(BIN)/pytest -m "not long" $(ARGS)
+
+test-long: packages venv
+	$(BIN)/pytest $(ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+
+types: venv
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+packages:
+	@$(SETUP) packages
+
+venv:
+	@$(SETUP) venv dev
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,38 @@
+"""Kernel settings under /proc/sys/net of a namespace; names are paths, like `ipv4/ip_forward`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from vipnet_kernel.namespaces import entered
+
+__all__ = ["read_sysctls", "write_sysctls"]
+
+_ROOT = Path("/proc/sys/net")
+
+
+def read_sysctls(namespace: str, names: Iterable[str]) -> dict[str, str]:
+    """Read settings of a namespace; those that do not exist there are left out."""
+    with entered(namespace):
+        found = {name: _read(name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def write_sysctls(namespace: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Write settings of a namespace, all that can be; return the reasons of those that could not, by name."""
+    refused: dict[str, str] = {}
+    with entered(namespace):
+        for name, value in values.items():
+            try:
+                (_ROOT / name).write_text(value)
+            except OSError as error:
+                refused[name] = error.strerror or str(error)
+    return refused
+
+
+def _read(name: str) -> str | None:
+    try:
+        return (_ROOT / name).read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,245 @@
+"""Intents to entries: pure. Each entry follows from one intent alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
+from typing import assert_never
+
+from vipnet.addresses import format_ip4
+from vipnet.errors import DataplaneError
+from vipnet.intents import (
+    EipMapping,
+    Intent,
+    PortSecurity,
+    SubnetRouting,
+    SubnetSwitching,
+    Uplink,
+    UplinkSwitching,
+    VipBinding,
+    VpcRouting,
+)
+from vipnet.model import DEFAULT_VPC
+from vipnet_kernel.names import check_device
+from vipnet_nftables import names
+from vipnet_nftables.entries import (
+    Address,
+    Attachment,
+    Bridge,
+    Element,
+    Guard,
+    Namespace,
+    NativeEntry,
+    Route,
+    Rule,
+    Skeleton,
+    Sysctl,
+    Up,
+    Veth,
+    Vlan,
+)
+from vipnet_nftables.ruleset import GATEWAY, TRANSLATED, router_kind
+
+__all__ = ["ROUTER_SYSCTLS", "compile_intents"]
+
+ROUTER_SYSCTLS = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+}
+"""What a router's or gateway's namespace is set to before it has links."""
+
+_LOCAL_PREF, _INSIDE_PREF, _OUT_PREF = 90, 91, 100
+_LOCAL_TABLE = "90"
+_TRANSIT_FIRST = 0x64400000  # 100.64.0.0/10, which RFC 6598 keeps for carriers: in nobody's VPC
+_MOST_TAGS = 1 << 21
+_MOST_UPLINKS = 254  # the uplink is one byte of the packet's mark
+
+
+def compile_intents(intents: Iterable[Intent], owner: str) -> dict[str, NativeEntry]:
+    """Translate intents for the vipnet that `owner` marks. Raises DataplaneError for one that cannot be kept."""
+    return {entry.key: entry for intent in intents for entry in _entries(intent, owner)}
+
+
+def _entries(intent: Intent, owner: str) -> Iterator[NativeEntry]:
+    match intent:
+        case SubnetSwitching():
+            return _subnet_switching(intent)
+        case SubnetRouting():
+            return _subnet_routing(intent)
+        case VpcRouting():
+            return _vpc_routing(intent, owner)
+        case UplinkSwitching():
+            return _uplink_switching(intent, owner)
+        case PortSecurity():
+            return _port_security(intent)
+        case VipBinding():
+            return _vip_binding(intent)
+        case EipMapping():
+            return _eip_mapping(intent)
+        case _:
+            assert_never(intent)
+
+
+def _subnet_switching(intent: SubnetSwitching) -> Iterator[NativeEntry]:
+    bridge = names.bridge(intent.network_id)
+    yield from _segment(bridge)
+    if intent.leg is None:
+        return
+    leg = trunk = check_device(intent.leg, of=intent.id)
+    if intent.vlan_id:
+        trunk = names.trunk(intent.network_id)
+        yield Vlan(trunk, leg, intent.vlan_id)
+    yield Element("", "bridge", "vn_legs", f'"{trunk}"', str(names.mark_of_network(intent.network_id)))
+    yield Element("", "bridge", "vn_outer", f'"{trunk}"')
+    yield Attachment(trunk, bridge, needs=leg)
+
+
+def _segment(bridge: str) -> Iterator[NativeEntry]:
+    yield Bridge(bridge)
+    yield Guard(bridge)
+    yield Up("", bridge)
+
+
+def _subnet_routing(intent: SubnetRouting) -> Iterator[NativeEntry]:
+    _no_ipv6(intent.id, intent.gateway6 is not None)
+    router = names.router_namespace(intent.vpc_id)
+    leg = names.subnet_leg(intent.network_id)
+    yield from _leg(router, leg, intent.mac, names.bridge(intent.network_id))
+    yield Sysctl(router, f"ipv4/neigh/{leg}/locktime", "0", leg)  # a new holder's gratuitous ARP counts at once
+    yield Address(router, leg, f"{format_ip4(intent.gateway)}/{intent.length}")
+
+
+def _leg(namespace: str, leg: str, mac: str, bridge: str) -> Iterator[NativeEntry]:
+    far = names.far_end(namespace, leg)
+    yield Veth(leg, namespace, mac, far, "", bridge)
+    yield Up("", far)
+
+
+def _vpc_routing(intent: VpcRouting, owner: str) -> Iterator[NativeEntry]:
+    router = names.router_namespace(intent.vpc_id)
+    yield Namespace(router, owner)
+    yield from _settings(router)
+    yield Skeleton(router, router_kind(intent.mode))
+    if intent.mode in ("eip", "eip-distgw"):
+        yield Rule(router, _INSIDE_PREF, "lookup main suppress_prefixlength 0")
+        yield Route(router, _LOCAL_TABLE, "local default dev lo")
+        for uplink in intent.uplinks:
+            yield from _uplink_leg(router, intent.mac, uplink)
+    if intent.mode in ("distgw", "eip-distgw") and intent.uplinks:
+        yield from _transit(intent, owner)
+
+
+def _settings(namespace: str) -> Iterator[NativeEntry]:
+    for name, value in ROUTER_SYSCTLS.items():
+        yield Sysctl(namespace, name, value)
+
+
+def _uplink_leg(router: str, mac: str, uplink: Uplink) -> Iterator[NativeEntry]:
+    if uplink.index > _MOST_UPLINKS:
+        raise DataplaneError(f"uplink {uplink.name} is number {uplink.index + 1}; the nftables backend takes {_MOST_UPLINKS + 1}")
+    leg = names.uplink_leg(uplink.index)
+    table = str(_OUT_PREF + uplink.index)
+    yield from _leg(router, leg, mac, names.uplink_bridge(uplink.index))
+    yield Rule(router, _LOCAL_PREF, f"iif {leg} fwmark 0/{TRANSLATED:#x} lookup {_LOCAL_TABLE}")
+    yield Rule(router, _OUT_PREF + uplink.index, f"fwmark {uplink.index + 1:#x}/0xff lookup {table}")
+    for route in _ways_out(uplink, leg):
+        yield Route(router, table, route)
+
+
+def _ways_out(uplink: Uplink, leg: str) -> Iterator[str]:
+    if uplink.address is not None:
+        yield f"{IPv4Network(uplink.address, strict=False)} dev {leg} scope link"
+    if uplink.gateway is not None:
+        yield f"default via {format_ip4(uplink.gateway)} dev {leg} onlink"
+    elif uplink.address is None:
+        yield f"default dev {leg} scope link"
+
+
+def _transit(intent: VpcRouting, owner: str) -> Iterator[NativeEntry]:
+    if all(uplink.address is None for uplink in intent.uplinks):
+        raise DataplaneError(
+            f"{intent.id} has access mode {intent.mode}, but no uplink has an address to masquerade with; "
+            f"add address = \"IP/LENGTH\" to [uplinks.{intent.uplinks[0].name}]"
+        )
+    if not 0 < intent.tag < _MOST_TAGS:
+        raise DataplaneError(f"{intent.id} has the tag {intent.tag}; transit links are numbered 1 to {_MOST_TAGS - 1}")
+    router, gateway = names.router_namespace(intent.vpc_id), names.gateway_namespace(owner)
+    far = names.transit_end(router)
+    there, here = (format_ip4(_TRANSIT_FIRST + 2 * intent.tag + side) for side in (0, 1))
+    yield Veth(names.TRANSIT, router, "", far, gateway, "")
+    yield Address(router, names.TRANSIT, f"{here}/31")
+    yield Address(gateway, far, f"{there}/31")
+    yield Route(router, "main", f"default via {there} dev {names.TRANSIT}")
+    yield Up(gateway, far)
+
+
+def _uplink_switching(intent: UplinkSwitching, owner: str) -> Iterator[NativeEntry]:
+    uplink = intent.uplink
+    bridge = names.uplink_bridge(uplink.index)
+    device = check_device(uplink.device, of=intent.id)
+    yield from _segment(bridge)
+    yield Element("", "bridge", "vn_outer", f'"{device}"')
+    yield Attachment(device, bridge, needs=device)
+    if intent.masquerade:
+        yield from _gateway(uplink, bridge, owner)
+
+
+def _gateway(uplink: Uplink, bridge: str, owner: str) -> Iterator[NativeEntry]:
+    if uplink.address is None:
+        raise DataplaneError(f"uplink {uplink.name} masquerades servers but has no address; add address to [uplinks.{uplink.name}]")
+    gateway, leg = names.gateway_namespace(owner), names.uplink_leg(0)
+    yield Namespace(gateway, owner)
+    yield from _settings(gateway)
+    yield Skeleton(gateway, GATEWAY)
+    yield from _leg(gateway, leg, names.gateway_mac(owner), bridge)
+    yield Address(gateway, leg, f"{format_ip4(uplink.address[0])}/{uplink.address[1]}")
+    if uplink.gateway is not None:
+        yield Route(gateway, "main", f"default via {format_ip4(uplink.gateway)} dev {leg} onlink")
+
+
+def _port_security(intent: PortSecurity) -> Iterator[NativeEntry]:
+    _no_ipv6(intent.id, bool(intent.ip6s))
+    device = check_device(intent.device, of=intent.id)
+    port, mac = f'"{device}"', intent.mac
+    yield Element("", "bridge", "vn_ports", port)
+    for ip in map(format_ip4, intent.ips):
+        yield Element("", "bridge", "vn_arp", f"{port} . {mac} . {mac} . {ip}")
+        yield Element("", "bridge", "vn_ip", f"{port} . {mac} . {ip}")
+    for peer in intent.vrrp_peers:
+        yield Element("", "bridge", "vn_vrrp", f'{port} . "{check_device(peer, of=intent.id)}"')
+    if intent.vpc_id == DEFAULT_VPC and len(intent.ips) == 1:  # with more, nothing here says which is the port's own
+        yield _claim(intent.network_id, intent.ips[0])
+    yield Attachment(device, names.bridge(intent.network_id), needs=device)
+
+
+def _vip_binding(intent: VipBinding) -> Iterator[NativeEntry]:
+    _no_ipv6(intent.id, intent.ip6 is not None)
+    if intent.vpc_id == DEFAULT_VPC:
+        yield _claim(intent.network_id, intent.ip)
+
+
+def _claim(network_id: str, ip: int) -> Element:
+    return Element("", "bridge", "vn_claims", f"{names.mark_of_network(network_id)} . {format_ip4(ip)}")
+
+
+def _eip_mapping(intent: EipMapping) -> Iterator[NativeEntry]:
+    if intent.uplink is None:
+        raise DataplaneError(
+            f"{intent.id}: network {intent.network_id} of EIP {format_ip4(intent.eip)} has no uplink; "
+            f"add [uplinks.NAME] with its device to the config"
+        )
+    router, leg = names.router_namespace(intent.vpc_id), names.uplink_leg(intent.uplink.index)
+    eip, vip = format_ip4(intent.eip), format_ip4(intent.vip)
+    yield Element(router, "ip", "vn_eip_vip", eip, vip)
+    yield Element(router, "ip", "vn_vip_eip", vip, eip)
+    yield Element(router, "ip", "vn_vip_out", vip, str(intent.uplink.index + 1))
+    yield Element(router, "ip", "vn_eips", f'"{leg}" . {eip}')
+    yield Element(router, "arp", "vn_eips", f'"{leg}" . {eip}')
+
+
+def _no_ipv6(id: str, asked: bool) -> None:
+    if asked:
+        raise DataplaneError(f"{id} asks for IPv6, which the nftables backend does not have yet; use an IPv4 network")

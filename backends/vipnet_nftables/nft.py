@@ -1,0 +1,111 @@
+"""The program nft: listings as entries, transactions as text, and what the rules of each kind look like when listed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vipnet.errors import DataplaneError
+from vipnet.process import run
+from vipnet_kernel.namespaces import entered, scratch
+from vipnet_nftables.entries import Element
+from vipnet_nftables.ruleset import TABLES, Kind, declaration
+
+__all__ = ["TABLE", "Listing", "Refusal", "kind_of", "listing", "transact"]
+
+TABLE = "vipnet"
+
+_PLACE = re.compile(r"/dev/stdin:(\d+):\d+-\d+: Error: (.*)")
+_UNSTABLE = ("handle", "elem", "index")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Our tables in one namespace: elements, and the rest in a form that can be compared. No tables: `form` is empty."""
+
+    elements: tuple[Element, ...]
+    form: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the kernel or nft refused a transaction; `lines` are the positions that it points at, if any."""
+
+    lines: Mapping[int, str]
+    reason: str
+
+
+def listing(namespace: str, *, families: Sequence[str], elements: bool = True) -> Listing:
+    """List our tables of some families in a namespace; without `elements`, rules and declarations only."""
+    flags = ["-j"] if elements else ["-j", "-t"]
+    with entered(namespace):
+        rows = [row for family in families for row in _rows(flags, family)]
+    return Listing(tuple(_elements(namespace, rows)), _form(rows))
+
+
+def kind_of(form: frozenset[str], kinds: Sequence[Kind]) -> Kind | None:
+    """Which kind's rules, all of them and nothing else, a listing shows."""
+    return next((kind for kind in kinds if _expected(kind) == form), None)
+
+
+def transact(namespace: str, lines: Sequence[str]) -> Refusal | None:
+    """Run lines as one transaction in a namespace; None: committed."""
+    with entered(namespace):
+        done = run(["nft", "-f", "-"], stdin="".join(f"{line}\n" for line in lines), timeout=120, check=False)
+    if done.returncode == 0:
+        return None
+    found = {int(line) - 1: reason for line, reason in _PLACE.findall(done.stderr)}
+    said = done.stderr.strip().splitlines() or [f"nft exited {done.returncode}"]
+    return Refusal(found, next(iter(found.values()), said[0]).removeprefix("Could not process rule: "))
+
+
+def _rows(flags: Sequence[str], family: str) -> list[dict[str, Any]]:
+    done = run(["nft", *flags, "list", "table", family, TABLE], timeout=120, check=False)
+    if done.returncode != 0:
+        if "No such file or directory" in done.stderr:
+            return []
+        raise DataplaneError(f"nft cannot list table {family} {TABLE}: {done.stderr.strip() or done.returncode}")
+    rows: list[dict[str, Any]] = json.loads(done.stdout)["nftables"]
+    return [row for row in rows if "metainfo" not in row]
+
+
+def _form(rows: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    places: dict[str, int] = {}
+    return frozenset(_formed(row, places) for row in rows)
+
+
+def _formed(row: Mapping[str, Any], places: dict[str, int]) -> str:
+    ((noun, body),) = row.items()
+    kept = {name: value for name, value in body.items() if name not in _UNSTABLE}
+    if noun == "rule":  # the order of rules counts, that of chains and sets does not
+        chain = f"{kept['family']} {kept['chain']}"
+        places[chain] = kept["place"] = places.get(chain, 0) + 1
+    return json.dumps([noun, kept], sort_keys=True)
+
+
+@functools.cache
+def _expected(kind: Kind) -> frozenset[str]:
+    with scratch():
+        refusal = transact("", [declaration(kind)])
+        if refusal is not None:
+            raise DataplaneError(f"this kernel does not take the rules of kind {kind}: {refusal.reason}")
+        return listing("", families=TABLES[kind]).form
+
+
+def _elements(namespace: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Element]:
+    for row in rows:
+        body = row.get("set") or row.get("map")
+        if body is not None:
+            types = [body["type"]] if isinstance(body["type"], str) else body["type"]
+            for element in body.get("elem", ()):
+                key, value = element if "map" in row else (element, "")
+                yield Element(namespace, body["family"], body["name"], _key(key, types), str(value))
+
+
+def _key(key: Any, types: Sequence[str]) -> str:
+    parts = key["concat"] if isinstance(key, dict) and "concat" in key else [key]
+    return " . ".join(f'"{part}"' if type_ == "ifname" else str(part) for part, type_ in zip(parts, types, strict=False))

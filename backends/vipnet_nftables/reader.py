@@ -1,0 +1,167 @@
+"""What is installed, as entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Final
+
+from vipnet.errors import DataplaneError
+from vipnet_kernel.links import Inventory, Link, inventory
+from vipnet_kernel.namespaces import exists, listed
+from vipnet_kernel.sysctls import read_sysctls
+from vipnet_nftables import names, nft
+from vipnet_nftables.compiler import ROUTER_SYSCTLS
+from vipnet_nftables.entries import (
+    PROTOCOL,
+    Address,
+    Attachment,
+    Bridge,
+    Guard,
+    Namespace,
+    NativeEntry,
+    Route,
+    Rule,
+    Skeleton,
+    Sysctl,
+    Up,
+    Veth,
+    Vlan,
+)
+from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind
+
+__all__ = ["Reading", "read_system"]
+
+_ROUTERS: Final = tuple(kind for kind in TABLES if kind.startswith("router-"))
+_FIRST_PREF, _LAST_PREF = 90, 400
+_UNMANAGED_MACS = {names.TRANSIT}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look: entries by key, the namespaces of ours, and the names of all interfaces of the host's."""
+
+    entries: Mapping[str, NativeEntry]
+    namespaces: tuple[str, ...]
+    devices: frozenset[str]
+
+
+def read_system(host: str, owner: str) -> Reading:
+    """Read the host's namespace and those that carry the owner's mark. Raises DataplaneError when one cannot be reached."""
+    around = inventory(host)
+    own = {name: found for name in listed(names.NAMESPACE) if (found := _own(name, owner)) is not None}
+    entries = chain(
+        _host_links(around),
+        _legs(around, own),
+        _host_rules(host),
+        *(_namespace(name, owner, found) for name, found in own.items()),
+    )
+    return Reading({entry.key: entry for entry in entries}, tuple(own), frozenset(around.links))
+
+
+def _own(name: str, owner: str) -> Inventory | None:
+    try:
+        found = inventory(name)
+    except DataplaneError:
+        if exists(name):
+            raise
+        return None  # somebody deleted it while we looked
+    loopback = found.links.get("lo")
+    return found if loopback is not None and loopback.alias == Namespace(name, owner).alias else None
+
+
+def _host_links(around: Inventory) -> Iterator[NativeEntry]:
+    for link in around.links.values():
+        if names.BRIDGE.fullmatch(link.name):
+            yield Bridge(link.name)
+            yield from _up("", link)
+        elif names.VLAN.fullmatch(link.name):
+            yield Vlan(link.name, link.peer, link.vlan_id)
+        if names.BRIDGE.fullmatch(link.master) and not names.FAR_END.fullmatch(link.name):
+            yield Attachment(link.name, link.master, link.up)
+
+
+def _up(namespace: str, link: Link) -> Iterator[NativeEntry]:
+    if link.up:
+        yield Up(namespace, link.name)
+
+
+def _legs(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[NativeEntry]:
+    near = dict(_near_ends(own))
+    for where, far in _far_ends(around, own):
+        namespace, leg = near.get(far.name, ("", None))
+        mac = "" if leg is None or leg.name in _UNMANAGED_MACS else leg.mac
+        name = leg.name if leg is not None and leg.up else ""
+        yield Veth(name, namespace, mac, far.name, where, far.master)
+        yield from _up(where, far)
+
+
+def _near_ends(own: Mapping[str, Inventory]) -> Iterator[tuple[str, tuple[str, Link]]]:
+    for namespace, found in own.items():
+        for link in found.links.values():
+            if link.kind == "veth":
+                transit = link.name == names.TRANSIT
+                yield names.transit_end(namespace) if transit else names.far_end(namespace, link.name), (namespace, link)
+
+
+def _far_ends(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[tuple[str, Link]]:
+    for link in around.links.values():
+        if names.FAR_END.fullmatch(link.name):
+            yield "", link
+    for namespace, found in own.items():
+        if names.GATEWAY.fullmatch(namespace):
+            yield from ((namespace, link) for link in found.links.values() if names.TRANSIT_END.fullmatch(link.name))
+
+
+def _namespace(name: str, owner: str, found: Inventory) -> Iterator[NativeEntry]:
+    yield Namespace(name, owner)
+    for link in found.links.values():
+        if link.name != "lo":
+            yield from (Address(name, link.name, address) for address in link.addresses)
+    yield from (_route(name, route) for route in found.routes if route.get("protocol") == PROTOCOL)
+    yield from (_rule(name, rule) for rule in found.rules if _FIRST_PREF <= rule["priority"] <= _LAST_PREF)
+    yield from _settings(name, found)
+    yield from _rules(name)
+
+
+def _route(namespace: str, row: Mapping[str, Any]) -> Route:
+    words = [] if row.get("type", "unicast") == "unicast" else [row["type"]]
+    words.append(row["dst"])
+    words += ["via", row["gateway"]] if "gateway" in row else []
+    words += ["dev", row["dev"]] if "dev" in row else []
+    words += ["scope", "link"] if row.get("scope") == "link" else []
+    words += ["onlink"] if "onlink" in row.get("flags", ()) else []
+    return Route(namespace, row.get("table", "main"), " ".join(words))
+
+
+def _rule(namespace: str, row: Mapping[str, Any]) -> Rule:
+    words = ["iif", row["iif"]] if "iif" in row else []
+    words += ["fwmark", f"{row['fwmark']}/{row.get('fwmask', '0xffffffff')}"] if "fwmark" in row else []
+    words += ["lookup", row.get("table", "?")]
+    words += ["suppress_prefixlength", str(row["suppress_prefixlen"])] if "suppress_prefixlen" in row else []
+    return Rule(namespace, row["priority"], " ".join(words))
+
+
+def _settings(name: str, found: Inventory) -> Iterator[Sysctl]:
+    legs = {f"ipv4/neigh/{link}/locktime": link for link in found.links if names.SUBNET_LEG.fullmatch(link)}
+    for setting, value in read_sysctls(name, [*ROUTER_SYSCTLS, *legs]).items():
+        yield Sysctl(name, setting, value, legs.get(setting, ""))
+
+
+def _rules(name: str) -> Iterator[NativeEntry]:
+    kinds: tuple[Kind, ...] = (GATEWAY,) if names.GATEWAY.fullmatch(name) else _ROUTERS
+    found = nft.listing(name, families=("ip", "arp"))
+    if found.form:
+        yield Skeleton(name, nft.kind_of(found.form, kinds))
+    yield from found.elements
+
+
+def _host_rules(host: str) -> Iterator[NativeEntry]:
+    found = nft.listing(host, families=TABLES[HOST])
+    intact = nft.kind_of(found.form, (HOST,)) is not None
+    for element in found.elements:
+        if element.set == "vn_bridges":
+            yield Guard(element.element.strip('"'), intact)
+        else:
+            yield replace(element, namespace="")

@@ -1,0 +1,216 @@
+"""The declaration: every table, chain, set, map and rule of the backend. Objects are elements; no rule is per object.
+
+Names begin with `vn_` because `fwd`, `dnat` and `rev` are words of nft. A set has no `interval` flag: a lookup is one hash.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+from vipnet.model import AccessMode
+
+__all__ = ["GATEWAY", "HOST", "MAPS", "TABLES", "TRANSLATED", "Kind", "declaration", "router_kind"]
+
+Kind = Literal["host", "gateway", "router-eip", "router-distgw", "router-eip-distgw", "router-none"]
+
+HOST: Final[Kind] = "host"
+GATEWAY: Final[Kind] = "gateway"
+TRANSLATED: Final = 0x100
+"""The mark of a packet that came in by an uplink and was translated: it is routed, where all else there is local."""
+
+MAPS: Final = frozenset({"vn_legs", "vn_eip_vip", "vn_vip_eip", "vn_vip_out"})
+
+TABLES: Final[dict[Kind, tuple[str, ...]]] = {
+    "host": ("bridge",),
+    "gateway": ("ip",),
+    "router-eip": ("ip", "arp"),
+    "router-distgw": ("ip", "arp"),
+    "router-eip-distgw": ("ip", "arp"),
+    "router-none": ("ip", "arp"),
+}
+"""The families in which a kind of namespace has a table `vipnet`."""
+
+# vn_guest: a port's frames leave it only with its own MAC and addresses, in both headers. A tagged, LLC or IPv6 frame is
+# of neither type and ends at the drop.
+# vn_leg: a physical leg may not claim what is ours; the mark tells which network it is a leg of, as nft here has no
+# bridge name to match.
+# vn_forward: what reaches a port unasked (flooded unicast, VRRP of others) stops here; VRRP does not reach the router either.
+# vn_input: the host itself is on none of these segments.
+_HOST: Final = """
+table bridge vipnet {
+	set vn_bridges { type ifname; }
+	set vn_ports { type ifname; }
+	set vn_arp { type ifname . ether_addr . ether_addr . ipv4_addr; }
+	set vn_ip { type ifname . ether_addr . ipv4_addr; }
+	set vn_vrrp { type ifname . ifname; }
+	map vn_legs { type ifname : mark; }
+	set vn_claims { type mark . ipv4_addr; }
+	set vn_outer { type ifname; }
+
+	chain vn_prerouting {
+		type filter hook prerouting priority -300; policy accept;
+		iifname @vn_ports goto vn_guest
+		meta mark set iifname map @vn_legs goto vn_leg
+	}
+	chain vn_guest {
+		ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 iifname . ether saddr . arp saddr ether . arp saddr ip @vn_arp accept
+		ether type ip iifname . ether saddr . ip saddr @vn_ip accept
+		drop
+	}
+	chain vn_leg {
+		ether type arp meta mark . arp saddr ip @vn_claims drop
+		ether type ip meta mark . ip saddr @vn_claims drop
+		meta mark set 0
+	}
+	chain vn_forward {
+		type filter hook forward priority -300; policy accept;
+		iifname @vn_ports ip protocol 112 iifname . oifname @vn_vrrp accept
+		iifname @vn_ports ip protocol 112 drop
+		oifname @vn_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether type ip oifname . ether daddr . ip daddr != @vn_ip drop
+	}
+	chain vn_input {
+		type filter hook input priority -300; policy accept;
+		iifname @vn_ports drop
+		iifname @vn_outer drop
+		iifname "vnr*" drop
+		iifname "vnl*" drop
+	}
+}
+"""
+
+# vn_arrive: only a mapped EIP comes in, by its own uplink, established or not; a VIP's packets learn their uplink.
+# vn_arrived: translated packets are marked, to be routed past the table in which every address is local; it is that table
+# that makes the kernel answer ARP for EIPs, and the arp chain that says for which.
+# vn_post: within the VPC, what was sent to an EIP gets the router's source, so that the answer comes back through here.
+# vn_leave: by an uplink only as an EIP of that uplink; by the transit link only as the router. INVALID packets pass no
+# NAT, so this asks for the source itself.
+_ROUTER: Final = """
+table ip vipnet {
+	map vn_eip_vip { type ipv4_addr : ipv4_addr; }
+	map vn_vip_eip { type ipv4_addr : ipv4_addr; }
+	map vn_vip_out { type ipv4_addr : mark; }
+	set vn_eips { type ifname . ipv4_addr; }
+
+	chain vn_arrive {
+		type filter hook prerouting priority mangle; policy accept;
+		iifname "up*" iifname . ip daddr != @vn_eips drop
+		iifname "vns*" meta mark set ip saddr map @vn_vip_out
+	}
+	chain vn_dstnat {
+		type nat hook prerouting priority dstnat; policy accept;
+		dnat to ip daddr map @vn_eip_vip
+	}
+	chain vn_arrived {
+		type filter hook prerouting priority -50; policy accept;
+		iifname "up*" ct status & (snat | dnat) != 0 meta mark set 0x100
+	}
+	chain vn_input {
+		type filter hook input priority filter; policy drop;
+		iifname "lo" accept
+		iifname "up*" drop
+		iifname "vns*" icmp type echo-request accept
+		ct state established,related accept
+	}
+	chain vn_forward {
+		type filter hook forward priority filter; policy drop;
+		ip protocol 112 drop
+		iifname "vns*" oifname "vns*" accept
+		FORWARD
+	}
+	chain vn_post {
+		type nat hook postrouting priority srcnat; policy accept;
+		iifname "vns*" oifname "vns*" ct status dnat masquerade
+		oifname "up*" snat to ip saddr map @vn_vip_eip
+		oifname "tr0" masquerade
+	}
+	chain vn_leave {
+		type filter hook postrouting priority 150; policy accept;
+		oifname "up*" oifname . ip saddr != @vn_eips drop
+		oifname "tr0" ip saddr != 100.64.0.0/10 drop
+	}
+}
+"""
+
+# Without an address on the uplink the kernel would ask upstream with a private sender. It asks with none, as RFC 5227
+# allows; an uplink's own address would draw the gateway's traffic here. Routers of other VPCs do answer such a question
+# about their EIPs, for which they take it as one from 192.0.0.8, the address that RFC 7600 keeps for nobody.
+_ARP: Final = """
+table arp vipnet {
+	set vn_eips { type ifname . ipv4_addr; }
+
+	chain vn_input {
+		type filter hook input priority filter; policy accept;
+		iifname "up*" arp operation request iifname . arp daddr ip != @vn_eips drop
+		iifname "up*" arp operation request arp saddr ip 0.0.0.0 arp saddr ip set 192.0.0.8
+	}
+	chain vn_output {
+		type filter hook output priority filter; policy accept;
+		oifname "up*" arp operation request arp saddr ip set 0.0.0.0
+		oifname "up*" arp operation reply arp daddr ip 192.0.0.8 arp daddr ip set 0.0.0.0
+	}
+}
+"""
+
+_FORWARD_EIP: Final = """
+		iifname "up*" oifname "vns*" meta mark 0x100 accept
+		iifname "vns*" oifname "up*" accept
+"""
+
+_FORWARD_DISTGW: Final = """
+		iifname "vns*" oifname "tr0" accept
+		iifname "tr0" oifname "vns*" ct state established,related ct status snat accept
+"""
+
+# VPCs meet here only as addresses of their transit links, and never each other.
+_GATEWAY: Final = """
+table ip vipnet {
+	chain vn_input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+	}
+	chain vn_forward {
+		type filter hook forward priority filter; policy drop;
+		iifname "vt*" oifname "up0" accept
+		iifname "up0" oifname "vt*" ct state established,related accept
+	}
+	chain vn_post {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname "up0" masquerade
+	}
+	chain vn_leave {
+		type filter hook postrouting priority 150; policy accept;
+		oifname "up0" fib saddr type != local drop
+	}
+}
+"""
+
+_FORWARD: Final[dict[AccessMode, str]] = {
+    "eip": _FORWARD_EIP,
+    "distgw": _FORWARD_DISTGW,
+    "eip-distgw": _FORWARD_EIP + _FORWARD_DISTGW,
+    "none": "",
+}
+
+
+def router_kind(mode: AccessMode) -> Kind:
+    """The kind of a router's rules."""
+    return _ROUTER_KINDS[mode]
+
+
+def declaration(kind: Kind) -> str:
+    """The rules of a kind of namespace, as nft reads them."""
+    return _DECLARATIONS[kind]
+
+
+_ROUTER_KINDS: Final[dict[AccessMode, Kind]] = {
+    "eip": "router-eip",
+    "distgw": "router-distgw",
+    "eip-distgw": "router-eip-distgw",
+    "none": "router-none",
+}
+
+_DECLARATIONS: Final[dict[Kind, str]] = {
+    "host": _HOST,
+    "gateway": _GATEWAY,
+    **{_ROUTER_KINDS[mode]: _ROUTER.replace("\t\tFORWARD\n", _FORWARD[mode]) + _ARP for mode in get_args(AccessMode)},
+}

@@ -1,0 +1,105 @@
+"""The simulator as a backend: entries in this process, or in a file that others may edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import get_args
+
+from vipnet.backend import Backend, BackendContext, Capability, check_options
+from vipnet.intents import Intent
+from vipnet.plan import TargetPlan
+from vipnet_simulator import statefile
+from vipnet_simulator.codec import damaged, decode, encode
+from vipnet_simulator.compiler import compile_intents
+from vipnet_simulator.entry import SimulatorEntry
+
+__all__ = ["SimulatorBackend"]
+
+
+class SimulatorBackend(Backend[SimulatorEntry]):
+    """Holds entries. They are in the file of the option `state`, else in that of the context, else in this object.
+
+    One at a time may write a file; the core's store sees to that.
+    """
+
+    name = "simulator"
+    capabilities = frozenset(get_args(Capability))
+
+    def __init__(self, context: BackendContext) -> None:
+        check_options(self.name, context.options, {"state": str})
+        path = context.options.get("state") or context.state
+        self._shelf: _Memory | _File = _Memory() if path is None else _File(Path(path))
+
+    def compile(self, intents: Iterable[Intent]) -> dict[str, SimulatorEntry]:
+        return compile_intents(intents)
+
+    def read(self) -> dict[str, SimulatorEntry]:
+        return dict(self._shelf.entries())
+
+    def apply(self, step: TargetPlan[SimulatorEntry]) -> Mapping[str, str]:
+        """Change what the step names; nothing is ever refused."""
+        put = {entry.key: entry for entry in (*step.create, *(new for _, new in step.replace))}
+        gone = {entry.key for entry in (*step.delete, *(old for old, _ in step.replace))} - put.keys()
+        self._shelf.change(put, gone)
+        return {}
+
+    def changed(self) -> bool:
+        return self._shelf.changed()
+
+
+class _Memory:
+    """Entries of this process."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, SimulatorEntry] = {}
+
+    def entries(self) -> Mapping[str, SimulatorEntry]:
+        return self._entries
+
+    def change(self, put: Mapping[str, SimulatorEntry], gone: Iterable[str]) -> None:
+        for key in gone:
+            self._entries.pop(key, None)
+        self._entries.update(put)
+
+    def changed(self) -> bool:
+        return False
+
+
+class _File:
+    """Entries in a file; what was read or written last is kept, for as long as the file is still that one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: statefile.Identity | None = None
+        self._known = False
+        self._entries: dict[str, SimulatorEntry] = {}
+        self._lines: dict[str, bytes] = {}
+
+    def entries(self) -> Mapping[str, SimulatorEntry]:
+        if self.changed():
+            self._load()
+        return self._entries
+
+    def change(self, put: Mapping[str, SimulatorEntry], gone: Iterable[str]) -> None:
+        entries, lines = dict(self.entries()), dict(self._lines)
+        for key in gone:
+            entries.pop(key, None)
+            lines.pop(key, None)
+        entries.update(put)
+        lines.update((key, encode(entry)) for key, entry in put.items())
+        self._seen = statefile.replace(self._path, (lines[key] for key in sorted(lines)))
+        self._entries, self._lines = entries, lines
+
+    def changed(self) -> bool:
+        return not self._known or statefile.identity(self._path) != self._seen
+
+    def _load(self) -> None:
+        seen, lines = statefile.load(self._path)
+        self._entries, self._lines = {}, {}
+        for line in lines:
+            entry = decode(line)
+            if entry.key in self._entries:  # the first counts; a second is nothing that was ever written
+                entry = damaged(line, None, f"{entry.key} stands twice")
+            self._entries[entry.key], self._lines[entry.key] = entry, line
+        self._seen, self._known = seen, True

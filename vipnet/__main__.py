@@ -1,0 +1,6 @@
+"""`python -m vipnet` is the console script."""
+
+from vipnet.cli import run
+
+if __name__ == "__main__":
+    run()

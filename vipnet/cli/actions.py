@@ -1,0 +1,80 @@
+"""The commands that are more than one call of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from vipnet.cli.output import NOT_EMPTY, REFUSED, line, show, show_plan
+from vipnet.cli.settings import Settings
+from vipnet.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    from vipnet.controller import Controller
+
+__all__ = ["apply", "backends", "call", "demo", "plan", "preview"]
+
+
+def call(settings: Settings, method: str, columns: Sequence[str], given: Sequence[Any], options: Mapping[str, Any]) -> int:
+    """Call a method of the Controller, by its path, and print what it returns."""
+    with _open(settings) as cloud:
+        result = attrgetter(method)(cloud)(*given, **options)
+    show(result, output=settings.output, columns=columns)
+    return 0
+
+
+def preview(settings: Settings, method: str, given: Sequence[Any], options: Mapping[str, Any]) -> int:
+    """Print the plan of a method that changes the model; change nothing."""
+    with _open(settings) as cloud, cloud.transaction(dry_run=True) as tx:
+        result = attrgetter(method)(tx)(*given, **options)
+    show_plan(tx.plan, output=settings.output, warnings=getattr(result, "warnings", ()))
+    return 0
+
+
+def plan(settings: Settings, *, check: bool = False) -> int:
+    """Print the difference between the stored state and the data plane."""
+    with _open(settings) as cloud:
+        difference = cloud.plan()
+    show_plan(difference, output=settings.output)
+    return NOT_EMPTY if check and difference else 0
+
+
+def apply(settings: Settings, *, audit: bool = False) -> int:
+    """Program the stored state; with --dry-run print what that would change."""
+    if settings.dry_run:
+        return plan(settings)
+    with _open(settings) as cloud:
+        done = cloud.apply(audit=audit)
+    show(done, output=settings.output)
+    return 0
+
+
+def backends(settings: Settings) -> int:
+    """Print the installed backends; looks at no store and no configuration."""
+    from vipnet.registry import available_backends
+
+    show(available_backends(), output=settings.output, columns=("name", "usable", "capabilities", "reason"))
+    return 0
+
+
+def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, down: bool = False) -> int:
+    """Run the worked example, or take down what an earlier run kept."""
+    if settings.dry_run:
+        raise NotSupportedError("demo has no --dry-run: it builds namespaces of its own and sends real packets through them")
+    from vipnet.lab.demo import run_demo, take_down
+
+    if down:
+        take_down()
+        return 0
+    chosen = backend or settings.backend
+    named = {} if chosen is None else {"backend": chosen}
+    result = run_demo(**named, keep=keep, say=lambda text: line(text, output=settings.output))
+    show(result, output=settings.output)
+    return 0 if all(check.ok for check in result.checks) else REFUSED
+
+
+def _open(settings: Settings) -> Controller:
+    from vipnet.controller import Controller
+
+    return Controller.open(settings.config, store=settings.store, backend=settings.backend)

@@ -1,0 +1,53 @@
+"""The two ways in: `main` for callers in the process, `run` for the console."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from vipnet.cli.output import report_bug
+from vipnet.cli.program import program
+
+__all__ = ["main", "run"]
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit status.
+
+    Raises nothing but KeyboardInterrupt; the statuses are listed in `vipnet --help`.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    cli = program()
+    try:
+        # Not cli.main(): it may call sys.exit.
+        with cli.make_context("vipnet", words) as context:
+            return int(cli.invoke(context))
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 0  # the reader of --help has seen enough; commands look after their own output
+    except Exception as error:  # noqa: BLE001 -- nothing but an exit status leaves the command line
+        return report_bug(error, output="table")
+
+
+def run() -> NoReturn:
+    """Run the process's own command line and exit."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    except BrokenPipeError:
+        status = 0
+        # What is still buffered would be tried again, and complained about, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)

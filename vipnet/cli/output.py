@@ -1,0 +1,175 @@
+"""What a command prints: one JSON value, or a table; errors and warnings on stderr.
+
+The streams are looked up when they are written to, so that callers may redirect them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
+
+from vipnet.cli.settings import OutputFormat
+from vipnet.errors import DataplaneError, RefusedError, VipnetError
+from vipnet.plan import Plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["BUG", "DATAPLANE", "NOT_EMPTY", "REFUSED", "line", "report", "report_bug", "show", "show_plan"]
+
+REFUSED = 1
+DATAPLANE = 3
+NOT_EMPTY = 4
+BUG = 70  # EX_SOFTWARE of sysexits.h: 1 would promise that nothing changed, which nobody knows after a bug
+
+_PIPE_WIDTH = 100_000  # lines are not folded for a program that reads them
+
+
+def show(value: object, *, output: OutputFormat, columns: Sequence[str] = ()) -> None:
+    """Print a view, a list of views or a text; in a table of several, only `columns`, if there are any."""
+    if output == "json":
+        _show_json({"config": value} if isinstance(value, str) else _plain(value))
+    elif isinstance(value, str):
+        _write(sys.stdout, value if value.endswith("\n") else value + "\n")
+    else:
+        _show_table(_plain(value), columns)
+
+
+def show_plan(plan: Plan[Any], *, output: OutputFormat, warnings: Sequence[str] = ()) -> None:
+    """Print a plan, and what the operation that it stands for would warn of."""
+    if output == "json":
+        _show_json({**plan.as_json(), "warnings": list(warnings)})
+        return
+    _write(sys.stdout, f"{plan}\n")
+    _warn(warnings)
+
+
+def line(text: str, *, output: OutputFormat) -> None:
+    """Print a line of progress, out of the way of a JSON value."""
+    stream = sys.stderr if output == "json" else sys.stdout
+    _write(stream, f"{text}\n")
+
+
+def report(error: VipnetError, *, output: OutputFormat) -> int:
+    """Print an error and return the exit status that belongs to it."""
+    if output == "json":
+        body: dict[str, Any] = {"class": type(error).__name__, "code": error.code, "details": error.details}
+        if isinstance(error, DataplaneError):
+            body["pending"] = error.pending
+        _write(sys.stderr, json.dumps({"error": body}) + "\n")
+    else:
+        _write(sys.stderr, f"error: {' '.join(error.details.split())}\n")
+    return REFUSED if isinstance(error, RefusedError) else DATAPLANE
+
+
+def report_bug(error: BaseException, *, output: OutputFormat) -> int:
+    """Print an exception that nobody expected, with where it came from, and return the exit status."""
+    trace = "".join(traceback.format_exception(error))
+    details = "this is a defect of vipnet; `vipnet status` tells what was done"
+    if output == "json":
+        body = {"class": type(error).__name__, "code": 500, "details": f"{error}; {details}", "traceback": trace}
+        _write(sys.stderr, json.dumps({"error": body}) + "\n")
+    else:
+        _write(sys.stderr, f"{trace}error: {details}\n")
+    return BUG
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if _is_sequence(value):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _write(stream: TextIO, text: str) -> None:
+    # A reader that went away has seen enough; what was asked is done all the same.
+    with contextlib.suppress(BrokenPipeError):
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
+        stream.flush()
+
+
+def _show_json(value: object) -> None:
+    indent = 2 if sys.stdout.isatty() else None
+    _write(sys.stdout, json.dumps(value, indent=indent) + "\n")
+
+
+def _show_table(value: Any, columns: Sequence[str]) -> None:
+    several = _is_sequence(value)
+    rows: Sequence[Any] = value if several else [value]
+    warnings = [text for row in rows for text in row.get("warnings", ())]
+    console = _console()
+    if several:
+        fields = columns or [name for name in (rows[0] if rows else ()) if name not in ("id", "warnings")]
+        cells = [[row.get(name) for name in fields] for row in rows]
+        _print(console, _table(console, fields, cells))
+    else:
+        shown = [[name, item] for name, item in rows[0].items() if name != "warnings"]
+        _print(console, _table(console, ("field", "value"), shown))
+    _warn(warnings)
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for text in warnings:
+        _write(sys.stderr, f"warning: {text}\n")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+    return console if console.is_terminal else Console(file=sys.stdout, width=_PIPE_WIDTH, markup=False, highlight=False)
+
+
+def _print(console: Console, table: Table) -> None:
+    with console.capture() as captured:
+        console.print(table)
+    _write(sys.stdout, "".join(f"{text.rstrip()}\n" for text in captured.get().splitlines()))
+
+
+def _table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(item)) for item in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if _is_mapping(value):
+        return "\n".join(f"{name}: {_cell(item)}" for name, item in value.items()) or "-"
+    if _is_sequence(value):
+        return ("\n" if any(_is_mapping(item) for item in value) else ", ").join(_item(item) for item in value) or "-"
+    return str(value)
+
+
+def _item(value: object) -> str:
+    if _is_mapping(value):
+        return " ".join(_cell(item) for item in value.values() if item not in (None, ""))
+    return _cell(value)
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)

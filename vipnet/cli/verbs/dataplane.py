@@ -1,0 +1,39 @@
+"""The commands of the data plane."""
+
+from __future__ import annotations
+
+from vipnet.cli import actions
+from vipnet.cli.declare import Section, action, flag, read, text
+
+__all__ = ["DATA_PLANE"]
+
+DATA_PLANE = Section(
+    "Data plane",
+    (
+        action(
+            "plan",
+            actions.plan,
+            "Show the difference between the stored state and the data plane.",
+            "plan --check",
+            flag("--check", "exit with 4 when there is any"),
+        ),
+        action(
+            "apply",
+            actions.apply,
+            "Program the stored state into the data plane.",
+            "apply --audit",
+            flag("--audit", "read everything back"),
+        ),
+        read("status", "status", "Show what is stored, programmed, pending and adrift.", "status"),
+        action("backends", actions.backends, "List the installed backends and whether they work here.", "backends"),
+        action(
+            "demo",
+            actions.demo,
+            "Run the worked example with real packets, in namespaces of its own.",
+            "demo --keep",
+            text("--backend", "NAME", "the backend to show"),
+            flag("--keep", "leave it running, to look around"),
+            flag("--down", "take down what --keep left"),
+        ),
+    ),
+)

@@ -1,0 +1,34 @@
+"""The commands of elastic IPs."""
+
+from __future__ import annotations
+
+from vipnet.cli.declare import Section, change, flag, number, read, text
+
+__all__ = ["EIPS"]
+
+EIPS = Section(
+    "Elastic IPs",
+    (
+        change(
+            "eip-create NAME",
+            "eips.create",
+            "Create an elastic IP.",
+            "eip-create front --network pub --bandwidth 30",
+            text("--network", "NETWORK", "the EIP network"),
+            text("--ip-addr", "IP", "the public address wanted"),
+            number("--bandwidth", "MBPS", "limit each way, in 10^6 bit/s"),
+            text("--bgp-type", "TYPE", "line type of the EIP network"),
+            text("--charge-type", "WORD", "bandwidth (default) or traffic"),
+            flag("--auto-dellocate", "free it when it is dissociated"),
+        ),
+        read(
+            "eip-list",
+            "eips.list",
+            "List elastic IPs.",
+            "eip-list",
+            columns="name ip_addr network bandwidth status associate_type associate_id",
+        ),
+        read("eip-show ID", "eips.show", "Show an elastic IP.", "eip-show front"),
+        change("eip-delete ID", "eips.delete", "Delete an elastic IP that is mapped to nothing.", "eip-delete front"),
+    ),
+)

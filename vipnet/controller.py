@@ -1,0 +1,362 @@
+"""The Controller: one model, one store, one backend; every verb is a transaction over all three.
+
+How a change is committed: validate on a draft; `begin` in the store (revision pending); program the data plane, one
+native transaction a target; flush what lived on released addresses; `finish` in the store. A refusal by the data plane
+takes everything back. A lost target leaves the revision pending, and whoever comes next finishes it before anything else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from vipnet.backend import Backend, BackendContext
+from vipnet.config import Config, load_config, store_path
+from vipnet.errors import DataplaneError, InvalidStatusError
+from vipnet.intents import Released
+from vipnet.model import Eip, Vip
+from vipnet.operations.draft import Change, Draft, World
+from vipnet.plan import Plan
+from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, resync, resync_plan
+from vipnet.registry import load_backend
+from vipnet.store import Pending, Store, open_store
+from vipnet.topology import Topology
+from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs
+from vipnet.views import Viewer
+
+__all__ = ["ApplyReport", "Controller", "Status", "Transaction"]
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyReport:
+    """What `apply` did; the counts are of entries."""
+
+    changed: int
+    created: int
+    replaced: int
+    deleted: int
+    quarantined: tuple[Quarantined, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How things stand. `drift` None: the data plane could not be asked."""
+
+    backend: str
+    store: str
+    revision: int
+    programmed: int
+    pending: tuple[int, ...]
+    entries: dict[str, int]
+    drift: bool | None
+    quarantined: tuple[Quarantined, ...]
+    versions: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+class _Verbs:
+    """The nouns, each with its verbs, over something that runs them."""
+
+    def __init__(self) -> None:
+        self.vpcs = Vpcs(self)
+        self.networks = Networks(self)
+        self.hosts = Hosts(self)
+        self.servers = Servers(self)
+        self.groups = Groups(self)
+        self.eips = Eips(self)
+
+    def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
+        raise NotImplementedError
+
+    def read(self) -> Viewer:
+        raise NotImplementedError
+
+
+class Transaction(_Verbs):
+    """Many verbs, one commit, all or nothing. `plan` is set when the block has ended."""
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__()
+        self._draft = draft
+        self.plan: Plan[Any] = Plan()
+
+    def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
+        before = len(self._draft.warnings)
+        result = operation(self._draft)
+        return view(replace(self.read(), warnings=tuple(self._draft.warnings[before:])), result)
+
+    def read(self) -> Viewer:
+        return Viewer(self._draft.topology, now=self._draft.world.clock())
+
+
+class Controller(_Verbs):
+    """A model with its store and data plane. Thread-safe; use it as a context manager, or close it.
+
+    Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`. A refused verb raises a RefusedError and
+    changes nothing; DataplaneError says by `pending` whether the change is stored and waits for `apply`.
+    """
+
+    def __init__(self, *, config: Config, store: Store, backend: Backend[Any], world: World | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.backend = backend
+        self._store = store
+        self._world = world or World()
+        self._lock = threading.RLock()
+        self._open: Transaction | None = None
+        self._synced = False
+        self._quarantined: tuple[Quarantined, ...] = ()
+        store.check_binding(backend.name, config.host)
+        self._load()
+
+    @classmethod
+    def open(
+        cls,
+        config: str | Path | Config | None = None,
+        *,
+        store: str | None = None,
+        backend: str | None = None,
+        world: World | None = None,
+        **options: Any,
+    ) -> Controller:
+        """Open a configuration file, or a Config, or the defaults; `store`, `backend` and the backend's options win over it.
+
+        Raises InputParameterError for a wrong configuration or a store that is bound otherwise.
+        """
+        settings = config if isinstance(config, Config) else Config() if config is None else load_config(Path(config))
+        settings = replace(settings, store=store or settings.store, backend=backend or settings.backend)
+        kind = load_backend(settings.backend)
+        path = store_path(settings.store)
+        context = BackendContext(
+            options={**settings.backends.get(settings.backend, {}), **options},
+            state=None if path is None else path.with_name(f"{path.name}.{settings.backend}.jsonl"),
+        )
+        plane = kind(context)
+        try:
+            opened = open_store(settings.store)
+        except BaseException:
+            plane.close()
+            raise
+        try:
+            return cls(config=settings, store=opened, backend=plane, world=world)
+        except BaseException:
+            opened.close()
+            plane.close()
+            raise
+
+    def __enter__(self) -> Controller:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the store and the backend's sockets; what is installed stays."""
+        self.backend.close()
+        self._store.close()
+
+    @property
+    def topology(self) -> Topology:
+        """The desired model as last committed: an immutable snapshot."""
+        return self._topology
+
+    def _load(self) -> None:
+        loaded = self._store.load()
+        self._topology = loaded.topology
+        self._revision = loaded.revision
+        self._pending = list(loaded.pending)
+
+    # ------------------------------------------------------------------------------------------------- verbs
+
+    def read(self) -> Viewer:
+        transitions = {id: word for pending in self._pending for id, word in pending.transitions.items()}
+        return Viewer(self._topology, transitions, now=self._world.clock())
+
+    def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
+        with self._exclusive():
+            draft = Draft(self._topology, self.config, self._world)
+            result = operation(draft)
+            self._commit(draft)
+            return view(replace(self.read(), warnings=tuple(draft.warnings)), result)
+
+    @contextmanager
+    def transaction(self, *, dry_run: bool = False) -> Generator[Transaction, None, None]:
+        """Run many verbs on one draft and commit it at the end of the block, all or nothing; an exception drops it.
+
+        With `dry_run` nothing is committed; either way the transaction's `plan` is what the data plane was to change.
+        """
+        with self._exclusive():
+            draft = Draft(self._topology, self.config, self._world)
+            self._open = Transaction(draft)
+            try:
+                yield self._open
+                self._open.plan = self._work(draft).plan if dry_run else self._commit(draft)
+            finally:
+                self._open = None
+
+    @contextmanager
+    def _exclusive(self) -> Generator[None, None, None]:
+        with self._lock:
+            if self._open is not None:  # the lock lets this thread in again; other threads wait above
+                raise InvalidStatusError("a transaction is open in this thread; use its verbs, or end it first")
+            yield
+
+    # ------------------------------------------------------------------------------------------------- commit
+
+    def _work(self, draft: Draft) -> Work:
+        return change_work(self.backend, self.config, self._topology, draft.topology, draft.changes)
+
+    def _commit(self, draft: Draft) -> Plan[Any]:
+        changes = draft.changes
+        if not changes:
+            return Plan()
+        work = self._work(draft)
+        self._catch_up()
+        self._store.bind(self.backend.name, self.config.host)
+        pending = Pending(
+            revision=self._revision + 1,
+            transitions=_transitions(changes, draft.topology, self._topology),
+            released=work.released,
+        )
+        self._store.begin(changes, pending)
+        self._revision, previous = pending.revision, self._topology
+        self._topology = draft.topology
+        self._pending.append(pending)
+        try:
+            self._program(work.plan, work.released)
+        except Refused as refusal:
+            self._store.cancel(changes, pending.revision)
+            self._topology = previous
+            self._pending.remove(pending)
+            raise self._refusal(work, refusal) from refusal
+        self._finish()
+        return work.plan
+
+    def _program(self, plan: Plan[Any], released: Sequence[Released]) -> None:
+        try:
+            program(self.backend, plan)
+            self.backend.flush(released)
+        except DataplaneError as error:
+            self._synced = False
+            raise DataplaneError(
+                f"{error.details}; the change is stored as revision {self._revision} and pending, the next apply finishes it",
+                pending=True,
+            ) from error
+
+    def _finish(self) -> None:
+        self._store.finish([pending.revision for pending in self._pending])
+        self._pending = []
+
+    def _refusal(self, work: Work, refusal: Refused) -> DataplaneError:
+        key, reason = next(iter(refusal.reasons.items()))
+        owner = next((id for id, intent in work.after.items() if key in self.backend.compile([intent])), None)
+        thing = f" of {owner}" if owner else ""
+        return DataplaneError(f"backend {self.backend.name} refused entry {key}{thing}: {reason}; nothing has changed")
+
+    def _catch_up(self) -> None:
+        """Before anything else: finish what is pending, and see that the data plane is as the last revision left it."""
+        if self._synced and not self._pending and not self.backend.changed():
+            return
+        self._resync()
+
+    def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
+        self._require_usable()
+        plan, aside = resync(self.backend, self.config, self._topology)
+        self.backend.flush([entry for pending in self._pending for entry in pending.released])
+        self._quarantined = tuple(aside)
+        if self._pending:
+            self._finish()
+            self._load()
+        self._synced = True
+        return plan, aside
+
+    def _require_usable(self) -> None:
+        usability = self.backend.usability()
+        if not usability.usable:
+            raise DataplaneError(f"backend {self.backend.name} cannot be used here: {usability.reason}")
+
+    # ------------------------------------------------------------------------------------------------- the data plane
+
+    def plan(self) -> Plan[Any]:
+        """Compare the desired state with what is installed, changing nothing. Raises DataplaneError if it cannot be read."""
+        with self._exclusive():
+            self._require_usable()
+            return resync_plan(self.backend, self.config, self._topology)[0]
+
+    def apply(self, *, audit: bool = False) -> ApplyReport:
+        """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
+
+        `audit` asks for everything to be read back even where the backend could tell by cheaper means that nothing moved.
+        """
+        with self._exclusive():
+            if audit or self._pending or not self._synced or self.backend.changed():
+                plan, aside = self._resync()
+            else:
+                plan, aside = Plan[Any](), list(self._quarantined)
+            created = sum(len(target.create) for target in plan.targets)
+            replaced = sum(len(target.replace) for target in plan.targets)
+            deleted = sum(len(target.delete) for target in plan.targets)
+            return ApplyReport(
+                changed=created + replaced + deleted,
+                created=created,
+                replaced=replaced,
+                deleted=deleted,
+                quarantined=tuple(aside),
+                revision=self._revision,
+            )
+
+    def status(self) -> Status:
+        """Say how things stand; a data plane that cannot be asked is a warning here, never an error."""
+        with self._exclusive():
+            entries, drift, aside, warnings = self._asked()
+            return Status(
+                backend=self.backend.name,
+                store=self._store.url,
+                revision=self._revision,
+                programmed=min((pending.revision - 1 for pending in self._pending), default=self._revision),
+                pending=tuple(pending.revision for pending in self._pending),
+                entries=entries,
+                drift=drift,
+                quarantined=aside,
+                versions=self.backend.versions(),
+                warnings=warnings,
+            )
+
+    def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
+        try:
+            self._require_usable()
+            plan, aside = resync_plan(self.backend, self.config, self._topology)
+            entries: dict[str, int] = {}
+            for entry in self.backend.read().values():
+                entries[entry.target] = entries.get(entry.target, 0) + 1
+        except DataplaneError as error:
+            return {}, None, self._quarantined, (error.details,)
+        return dict(sorted(entries.items())), bool(plan), (*self._quarantined, *aside), ()
+
+
+def _transitions(changes: Sequence[Change], topology: Topology, base: Topology) -> dict[str, str]:
+    """What a revision does to EIPs and their groups, as their status until it is programmed."""
+    words: dict[str, str] = {}
+    for change in changes:
+        match change.before, change.after:
+            case (None, Eip() as eip) | (Eip(vip_id=None), Eip() as eip):
+                words |= _mapped(eip, topology, "associate", alone="allocate")
+            case Eip() as eip, Eip(vip_id=None) | None:
+                words |= _mapped(eip, base, "dissociate", alone="deallocate")
+            case _:
+                pass
+    return words
+
+
+def _mapped(eip: Eip, topology: Topology, word: str, *, alone: str) -> dict[str, str]:
+    vip = None if eip.vip_id is None else topology.get(Vip, eip.vip_id)
+    return {eip.id: alone} if vip is None else {eip.id: word, vip.group_id: f"{word}_eip"}

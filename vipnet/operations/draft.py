@@ -1,0 +1,66 @@
+"""A change in the making: the snapshot it starts from, what was put and removed, and what the operations need of the world."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vipnet.config import Config
+from vipnet.model import Thing
+from vipnet.topology import Topology
+
+__all__ = ["Change", "Draft", "World"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What an operation takes from outside, injectable: time in seconds of the epoch, chance, new ids."""
+
+    clock: Callable[[], float] = time.time
+    random: Callable[[int], int] = random.SystemRandom().randrange
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object before and after; None: it did not or does not exist."""
+
+    before: Thing | None
+    after: Thing | None
+
+
+@dataclass(slots=True)
+class Draft:
+    """Collects changes on top of a snapshot, which itself never changes: dropping the draft is the rollback."""
+
+    base: Topology
+    config: Config
+    world: World
+    topology: Topology = field(init=False)
+    warnings: list[str] = field(default_factory=list[str])
+    _changes: dict[tuple[type[Thing], str], Change] = field(default_factory=dict[tuple[type[Thing], str], Change])
+
+    def __post_init__(self) -> None:
+        self.topology = self.base
+
+    def put(self, thing: Thing) -> None:
+        """Add an object, or replace the one of its id."""
+        key = (type(thing), thing.id)
+        before = self._changes[key].before if key in self._changes else self.base.get(type(thing), thing.id)
+        self._changes[key] = Change(before, thing)
+        self.topology = self.topology.put(thing)
+
+    def remove(self, thing: Thing) -> None:
+        """Remove an object."""
+        key = (type(thing), thing.id)
+        before = self._changes[key].before if key in self._changes else thing
+        self._changes[key] = Change(before, None)
+        self.topology = self.topology.remove(thing)
+
+    @property
+    def changes(self) -> list[Change]:
+        """What differs from the base, one entry an object, in the order of first touch."""
+        return [change for change in self._changes.values() if change.before != change.after]

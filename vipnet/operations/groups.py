@@ -1,0 +1,220 @@
+"""Create and delete anti-affinity groups; who is a member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vipnet.errors import (
+    ConflictError,
+    ForbiddenError,
+    InputParameterError,
+    MissingParameterError,
+    NotEmptyError,
+    NotSupportedError,
+    UnsupportOperationError,
+)
+from vipnet.model import Eip, Host, InstanceGroup, Membership, Network, Nic, Server, Vip, check_name
+from vipnet.operations.addresses import release
+from vipnet.operations.draft import Draft
+from vipnet.operations.lookup import check_not_frozen, find_group, find_or_input_error, free_name, number
+from vipnet.operations.vpcs import word
+from vipnet.topology import Topology
+
+__all__ = [
+    "bind_guests",
+    "check_placement",
+    "create_group",
+    "delete_group",
+    "eip_of",
+    "join",
+    "leave",
+    "members_of",
+    "remove_vip",
+    "unbind_guests",
+    "vips_of",
+]
+
+
+def create_group(
+    draft: Draft,
+    name: str,
+    *,
+    zone_id: str | None = None,
+    service_type: str | None = None,
+    parent_id: str | None = None,
+    sched_strategy: str | None = None,
+    granularity: int | str | None = None,
+    force_dispersion: bool | str | None = None,
+    project: str | None = None,
+    vrid: int | str | None = None,
+) -> InstanceGroup:
+    """Create a group: `granularity` members a host at most where `force_dispersion` holds (the default)."""
+    project = check_name("project", project or "default")
+    group = InstanceGroup(
+        id=draft.world.new_id(),
+        name=free_name(draft.topology, InstanceGroup, name, project=project),
+        project=project,
+        zone=check_name("zone", zone_id or "default"),
+        enabled=True,
+        frozen=False,
+        granularity=1 if granularity is None else number(granularity, what="granularity", least=1, most=1_000_000),
+        force_dispersion=True if force_dispersion is None else yes_or_no(force_dispersion, what="force_dispersion"),
+        service_type=_label("service_type", service_type, 36),
+        parent_id=_label("parent_id", parent_id, 36),
+        sched_strategy=_label("sched_strategy", sched_strategy, 16),
+        vrid=None if vrid is None else number(vrid, what="vrid", least=1, most=255),
+    )
+    draft.put(group)
+    return group
+
+
+def yes_or_no(value: bool | str, *, what: str) -> bool:
+    """Read a bool, or one of the words yes and no."""
+    if isinstance(value, bool):
+        return value
+    return word(value, what=what, known=("yes", "no")) == "yes"
+
+
+def _label(what: str, value: str | None, most: int) -> str:
+    if value and len(value) > most:
+        raise InputParameterError(f"{what} {value!r} has {len(value)} characters; use at most {most}")
+    return check_name(what, value) if value else ""
+
+
+def members_of(topology: Topology, group: InstanceGroup) -> list[Server]:
+    """The members of a group in the order of joining."""
+    rows = sorted(topology.by(Membership, "group_id", group.id), key=lambda row: row.position)
+    return [topology.at(Server, row.server_id) for row in rows]
+
+
+def vips_of(topology: Topology, group: InstanceGroup) -> list[Vip]:
+    """The VIPs of a group by address."""
+    return sorted(topology.by(Vip, "group_id", group.id), key=lambda vip: vip.ip)
+
+
+def eip_of(topology: Topology, group: InstanceGroup) -> Eip | None:
+    """The EIP that is mapped to a VIP of the group."""
+    return next((eip for vip in vips_of(topology, group) for eip in topology.by(Eip, "vip_id", vip.id)), None)
+
+
+def delete_group(draft: Draft, ref: str) -> InstanceGroup:
+    """Delete a group without EIP and members; its VIP is freed with it."""
+    group = find_group(draft, ref, "delete")
+    eip = eip_of(draft.topology, group)
+    if eip is not None:
+        raise NotEmptyError(f"instancegroup {group.name} has eip {eip.name}; dissociate it first")
+    members = members_of(draft.topology, group)
+    if members:
+        names = ", ".join(server.name for server in members[:5])
+        raise UnsupportOperationError(f"instancegroup {group.name} has {len(members)} members ({names}); unbind them first")
+    for vip in vips_of(draft.topology, group):
+        remove_vip(draft, vip)
+    draft.remove(group)
+    return group
+
+
+def remove_vip(draft: Draft, vip: Vip) -> None:
+    """Take a VIP away; its addresses are free at once."""
+    release(draft, vip.network_id, 4, vip.ip)
+    if vip.ip6 is not None:
+        release(draft, vip.network_id, 6, vip.ip6)
+    draft.remove(vip)
+
+
+def bind_guests(draft: Draft, ref: str, guests: Sequence[str]) -> InstanceGroup:
+    """Make servers members; those that are already stay so. All or nothing."""
+    group, servers = _membership_request(draft, ref, guests, "bind-guests")
+    for server in servers:
+        join(draft, group, server)
+    _warn_of_dispersion(draft, group)
+    return group
+
+
+def unbind_guests(draft: Draft, ref: str, guests: Sequence[str]) -> InstanceGroup:
+    """Take servers out of a group; those that are no members are passed over. VIP and EIP stay."""
+    group, servers = _membership_request(draft, ref, guests, "unbind-guests")
+    wanted = {server.id for server in servers}
+    for membership in draft.topology.by(Membership, "group_id", group.id):
+        if membership.server_id in wanted:
+            leave(draft, membership)
+    return group
+
+
+def _membership_request(draft: Draft, ref: str, guests: Sequence[str], action: str) -> tuple[InstanceGroup, list[Server]]:
+    group = find_group(draft, ref, action)
+    _check_enabled(group, action)
+    if not guests:
+        raise MissingParameterError(f"no guest was given for {action} of instancegroup {group.name}; give at least one")
+    servers = [find_or_input_error(draft.topology, Server, guest) for guest in guests]
+    for server in servers:
+        _check_same_project(group, server)
+    return group, servers
+
+
+def _check_enabled(group: InstanceGroup, action: str) -> None:
+    if not group.enabled:
+        raise ForbiddenError(f"instancegroup {group.name} is disabled and refuses {action}; enable it first")
+
+
+def _check_same_project(group: InstanceGroup, server: Server) -> None:
+    if group.project != server.project:
+        raise ForbiddenError(
+            f"server {server.name} is of project {server.project}, instancegroup {group.name} of {group.project}; "
+            "they must share the project"
+        )
+
+
+def join(draft: Draft, group: InstanceGroup, server: Server) -> None:
+    """Make a server a member, checking every rule of membership; nothing to do if it is one."""
+    check_not_frozen(group, "new members")
+    _check_enabled(group, "new members")
+    _check_same_project(group, server)
+    rows = draft.topology.by(Membership, "group_id", group.id)
+    if any(row.server_id == server.id for row in rows):
+        return
+    for vip in vips_of(draft.topology, group):
+        _check_single_nic(draft, group, server, vip)
+    position = max((row.position for row in rows), default=-1) + 1
+    draft.put(Membership(id=draft.world.new_id(), group_id=group.id, server_id=server.id, position=position))
+
+
+def _check_single_nic(draft: Draft, group: InstanceGroup, server: Server, vip: Vip) -> None:
+    nics = draft.topology.by(Nic, "server_id", server.id)
+    network = draft.topology.at(Network, vip.network_id)
+    if len(nics) != 1:
+        raise NotSupportedError(
+            f"server {server.name} has {len(nics)} NICs; a member of instancegroup {group.name}, which has a VIP, "
+            f"must have exactly one, in network {network.name}"
+        )
+    if nics[0].network_id != vip.network_id:
+        other = draft.topology.at(Network, nics[0].network_id)
+        raise ConflictError(
+            f"server {server.name} is in network {other.name}; the VIP of instancegroup {group.name} is in network {network.name}"
+        )
+
+
+def leave(draft: Draft, membership: Membership) -> None:
+    """End a membership."""
+    draft.remove(membership)
+
+
+def check_placement(draft: Draft, group: InstanceGroup, server: Server) -> None:
+    """Raise ConflictError when a server being created on a host would exceed an enabled, forced group's granularity."""
+    if server.host_id is None or not (group.enabled and group.force_dispersion):
+        return
+    there = [member for member in members_of(draft.topology, group) if member.host_id == server.host_id]
+    if len(there) >= group.granularity:
+        host = draft.topology.at(Host, server.host_id)
+        raise ConflictError(
+            f"host {host.name} has {len(there)} members of instancegroup {group.name} already (granularity "
+            f"{group.granularity}); place server {server.name} on another host"
+        )
+
+
+def _warn_of_dispersion(draft: Draft, group: InstanceGroup) -> None:
+    hosts = [member.host_id for member in members_of(draft.topology, group) if member.host_id is not None]
+    crowded = sorted({draft.topology.at(Host, id).name for id in hosts if hosts.count(id) > group.granularity})
+    if group.enabled and crowded:
+        draft.warnings.append(
+            f"instancegroup {group.name} now has more than {group.granularity} members on host {', '.join(crowded)}"
+        )

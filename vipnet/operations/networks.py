@@ -1,0 +1,241 @@
+"""Create and delete networks; reserve and release addresses of them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network
+from typing import get_args
+
+from vipnet.addresses import format_ip, format_ip4, parse_ip, parse_ip4, parse_prefix4, parse_prefix6
+from vipnet.errors import ConflictError, InputParameterError, InvalidStatusError, MissingParameterError, NotEmptyError
+from vipnet.model import (
+    DEFAULT_VPC,
+    Address,
+    AllocDir,
+    Eip,
+    Ip4,
+    Ip6,
+    Network,
+    Nic,
+    ServerType,
+    Vip,
+    Vpc,
+    check_name,
+    check_notes,
+)
+from vipnet.operations.addresses import holder, purge
+from vipnet.operations.draft import Draft
+from vipnet.operations.lookup import find, free_name, number
+from vipnet.operations.vpcs import word
+
+__all__ = ["create_network", "delete_network", "release_reserved_ip", "reserve_ip"]
+
+_UNIT_SECONDS = {"I": 60, "H": 3600, "D": 86400, "W": 7 * 86400, "M": 30 * 86400, "Y": 365 * 86400}
+_MAX_REST = 365 * 86400
+
+
+def create_network(
+    draft: Draft,
+    name: str,
+    prefix: str,
+    *,
+    vpc: str | None = None,
+    start_ip: str | None = None,
+    end_ip: str | None = None,
+    gateway: str | None = None,
+    prefix6: str | None = None,
+    alloc_policy: str | None = None,
+    server_type: str | None = None,
+    bgp_type: str | None = None,
+    zone: str | None = None,
+    vlan_id: int | str | None = None,
+    project: str | None = None,
+    shared: bool = False,
+    alloc_timeout_seconds: int | str | None = None,
+) -> Network:
+    """Create a subnet.
+
+    In a VPC the gateway is the prefix's first address and the range what is left without the last two; in the classic VPC
+    the range is the whole prefix, for EIPs network+2 to broadcast-1. `start_ip` and `end_ip` narrow it.
+    """
+    owner = find(draft.topology, Vpc, vpc or DEFAULT_VPC)
+    kind = word(server_type or "guest", what="server_type", known=get_args(ServerType))
+    if kind == "eip" and owner.id != DEFAULT_VPC:
+        raise InputParameterError(
+            f"network {name} of server type eip cannot be in vpc {owner.name}; EIP networks live in vpc default"
+        )
+    four = _prefix4(draft, owner, name, prefix)
+    six = _prefix6(owner, name, prefix6)
+    start, end = _range4(owner, kind, four, start_ip, end_ip)
+    project = check_name("project", project or "default")
+    network = Network(
+        id=draft.world.new_id(),
+        name=free_name(draft.topology, Network, name, project=project),
+        project=project,
+        shared=shared,
+        vpc_id=owner.id,
+        zone=check_name("zone", zone or "default"),
+        server_type=kind,  # type: ignore[arg-type]
+        bgp_type="" if not bgp_type else check_name("bgp_type", bgp_type),
+        vlan_id=number(vlan_id or 0, what="vlan_id", least=0, most=4094),
+        prefix=str(four),
+        start=start,
+        end=end,
+        gateway=_gateway(owner, four, gateway),
+        prefix6=None if six is None else str(six),
+        start6=None if six is None else Ip6(int(six[2])),
+        end6=None if six is None else Ip6(int(six[-1]) - 2),
+        gateway6=None if six is None else Ip6(int(six[1])),
+        alloc_policy=word(alloc_policy or "none", what="alloc_policy", known=get_args(AllocDir)),  # type: ignore[arg-type]
+        alloc_timeout_seconds=number(alloc_timeout_seconds or 0, what="alloc_timeout_seconds", least=0, most=_MAX_REST),
+    )
+    draft.put(network)
+    _reserve_gateway(draft, network)
+    return network
+
+
+def _prefix4(draft: Draft, vpc: Vpc, name: str, prefix: str) -> IPv4Network:
+    four = parse_prefix4(prefix, what="prefix")
+    if not 12 <= four.prefixlen <= 30:
+        raise InputParameterError(f"prefix {prefix} of network {name} has length {four.prefixlen}; use 12 to 30")
+    if not four.subnet_of(IPv4Network(vpc.cidr)):
+        raise InputParameterError(f"prefix {prefix} of network {name} is outside {vpc.cidr} of vpc {vpc.name}")
+    for other in draft.topology.by(Network, "vpc_id", vpc.id):
+        if four.overlaps(IPv4Network(other.prefix)):
+            raise ConflictError(
+                f"prefix {prefix} of network {name} overlaps {other.prefix} of network {other.name} in vpc {vpc.name}; "
+                "use one that is free"
+            )
+    return four
+
+
+def _prefix6(vpc: Vpc, name: str, prefix6: str | None) -> IPv6Network | None:
+    if prefix6 is None:
+        return None
+    six = parse_prefix6(prefix6, what="prefix6")
+    if not 48 <= six.prefixlen <= 126:
+        raise InputParameterError(f"prefix6 {prefix6} of network {name} has length {six.prefixlen}; use 48 to 126")
+    if vpc.id != DEFAULT_VPC and (vpc.cidr6 is None or not six.subnet_of(IPv6Network(vpc.cidr6))):
+        raise InputParameterError(f"prefix6 {prefix6} of network {name} is outside {vpc.cidr6 or 'no cidr6'} of vpc {vpc.name}")
+    return six
+
+
+def _range4(vpc: Vpc, kind: str, prefix: IPv4Network, start_ip: str | None, end_ip: str | None) -> tuple[Ip4, Ip4]:
+    first, last = int(prefix[0]), int(prefix[-1])
+    if vpc.id != DEFAULT_VPC:
+        first, last = first + 2, last - 2
+    elif kind == "eip" and start_ip is None and end_ip is None:
+        first, last = first + 2, last - 1
+    start = first if start_ip is None else parse_ip4(start_ip, what="start_ip")
+    end = last if end_ip is None else parse_ip4(end_ip, what="end_ip")
+    if not first <= start <= end <= last:
+        raise InputParameterError(
+            f"range {format_ip4(start)}-{format_ip4(end)} is empty or outside {format_ip4(first)}-{format_ip4(last)} "
+            f"of prefix {prefix}"
+        )
+    return Ip4(start), Ip4(end)
+
+
+def _gateway(vpc: Vpc, prefix: IPv4Network, gateway: str | None) -> Ip4 | None:
+    if gateway is None:
+        return None if vpc.id == DEFAULT_VPC else Ip4(int(prefix[1]))
+    ip = parse_ip4(gateway, what="gateway")
+    if not int(prefix[0]) < ip < int(prefix[-1]):
+        raise InputParameterError(f"gateway {gateway} is no host address of prefix {prefix}")
+    return Ip4(ip)
+
+
+def _reserve_gateway(draft: Draft, network: Network) -> None:
+    if network.gateway is not None and network.start <= network.gateway <= network.end:
+        draft.put(_reservation(network, 4, network.gateway, "gateway", None))
+
+
+def _reservation(network: Network, version: int, ip: int, notes: str, until: float | None) -> Address:
+    return Address(
+        network_id=network.id,
+        version=version,
+        ip=ip,
+        state="reserved",
+        owner_type="reserved",
+        owner_id="",
+        notes=notes,
+        until=until,
+    )
+
+
+def delete_network(draft: Draft, ref: str) -> Network:
+    """Delete a network without NICs, VIPs and EIPs; its reservations and resting addresses go with it."""
+    network = find(draft.topology, Network, ref)
+    topology = draft.topology
+    inside = {
+        "NICs": len(topology.by(Nic, "network_id", network.id)),
+        "VIPs": len(topology.by(Vip, "network_id", network.id)),
+        "EIPs": len(topology.by(Eip, "network_id", network.id)),
+    }
+    if any(inside.values()):
+        counts = ", ".join(f"{count} {word}" for word, count in inside.items() if count)
+        raise NotEmptyError(f"network {network.name} is not empty: {counts}; remove them first")
+    for address in topology.by(Address, "network_id", network.id):
+        draft.remove(address)
+    draft.remove(network)
+    return network
+
+
+def reserve_ip(
+    draft: Draft, network: str, notes: str, ips: list[str], *, duration: str | None = None
+) -> tuple[Network, list[Address]]:
+    """Reserve addresses, or renew notes and expiry of those reserved already. All or nothing."""
+    target = find(draft.topology, Network, network)
+    check_notes(notes)
+    until = _until(draft, duration)
+    if not ips:
+        raise MissingParameterError(f"no address to reserve in network {target.name} was given; give at least one")
+    purge(draft, target)
+    rows: list[Address] = []
+    for text in ips:
+        version, ip = _in_range(draft, target, text)
+        row = draft.topology.get(Address, f"{target.id}/{version}/{ip}")
+        if row is not None and row.state in ("used", "leaving"):
+            raise ConflictError(
+                f"address {text} of network {target.name} is held by {holder(draft.topology, row)}; choose a free one"
+            )
+        rows.append(_reservation(target, version, ip, notes, until))
+        draft.put(rows[-1])
+    return target, rows
+
+
+def release_reserved_ip(draft: Draft, network: str, ip: str) -> tuple[Network, Address]:
+    """Release a reservation. Raises InvalidStatusError when the address is not reserved."""
+    target = find(draft.topology, Network, network)
+    purge(draft, target)
+    version, value = _in_range(draft, target, ip)
+    row = draft.topology.get(Address, f"{target.id}/{version}/{value}")
+    if row is None or row.state != "reserved":
+        raise InvalidStatusError(f"address {format_ip(version, value)} of network {target.name} is not reserved")
+    draft.remove(row)
+    return target, row
+
+
+def _in_range(draft: Draft, network: Network, text: str) -> tuple[int, int]:
+    version, ip = parse_ip(text, what="ip")
+    pool = draft.topology.pool(network.id, version)
+    if pool is None or ip not in pool:
+        span = "no range of that family" if pool is None else f"{format_ip(version, pool.first)}-{format_ip(version, pool.last)}"
+        raise InputParameterError(f"ip {text} is outside network {network.name} ({span})")
+    return version, ip
+
+
+def _until(draft: Draft, duration: str | None) -> float | None:
+    if duration is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([IHDWMYihdwmy])", duration)
+    if match is None:
+        raise InputParameterError(
+            f"duration {duration!r} is not understood; write a number and I (minutes), H, D, W, M (30 days) or Y, "
+            "like 10I or 1D"
+        )
+    until = draft.world.clock() + int(match[1]) * _UNIT_SECONDS[match[2].upper()]
+    if until > datetime(9999, 1, 1, tzinfo=UTC).timestamp():
+        raise InputParameterError(f"duration {duration!r} is too long; leave it out to reserve for ever")
+    return until

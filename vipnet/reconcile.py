@@ -1,0 +1,146 @@
+"""From intents to the data plane: the plan of a change, the plan of a resync, and carrying them out.
+
+A change that is refused is taken back, target by target; a resync sets refused entries aside instead, with their object
+and the reason, because one bad object must never stop the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vipnet.backend import Backend
+from vipnet.config import Config
+from vipnet.derive import all_scopes, derive, released, scopes_of
+from vipnet.errors import DataplaneError
+from vipnet.intents import Intent, Released
+from vipnet.operations.draft import Change
+from vipnet.plan import Plan, TargetPlan, diff
+from vipnet.topology import Topology
+
+__all__ = ["Quarantined", "Refused", "Work", "change_work", "compile_all", "program", "resync"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An entry, or a whole object, that the data plane refused in a resync."""
+
+    object: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Exception):  # noqa: N818 -- carries an answer to the one caller that takes the change back
+    """A target refused entries of a change; everything programmed before has been taken back."""
+
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one change means for the data plane."""
+
+    before: dict[str, Intent]
+    after: dict[str, Intent]
+    plan: Plan[Any]
+    released: list[Released]
+
+
+def change_work(backend: Backend[Any], config: Config, base: Topology, topology: Topology, changes: Sequence[Change]) -> Work:
+    """Derive the touched scopes before and after, compile both and compare: O(change).
+
+    Raises DataplaneError when the backend cannot keep an intent of the new state.
+    """
+    scopes = {
+        scope
+        for change in changes
+        for snapshot, thing in ((base, change.before), (topology, change.after))
+        if thing is not None
+        for scope in scopes_of(snapshot, thing)
+    }
+    before, after = derive(base, config, scopes), derive(topology, config, scopes)
+    plan = diff(_compiled(backend, before), backend.compile(after.values()))
+    return Work(before, after, plan, released(before, after))
+
+
+def _compiled(backend: Backend[Any], intents: Mapping[str, Intent]) -> dict[str, Any]:
+    """The entries of a state that was accepted once; intents that cannot be kept any more have none."""
+    return compile_all(backend, intents)[0]
+
+
+def compile_all(backend: Backend[Any], intents: Mapping[str, Intent]) -> tuple[dict[str, Any], list[Quarantined]]:
+    """Compile everything; intents that the backend cannot keep are set aside."""
+    try:
+        return backend.compile(intents.values()), []
+    except DataplaneError:
+        return _compile_each(backend, intents)
+
+
+def _compile_each(backend: Backend[Any], intents: Mapping[str, Intent]) -> tuple[dict[str, Any], list[Quarantined]]:
+    entries: dict[str, Any] = {}
+    aside: list[Quarantined] = []
+    for intent in intents.values():
+        try:
+            entries.update(backend.compile([intent]))
+        except DataplaneError as error:
+            aside.append(Quarantined(intent.id, error.details))
+    return entries, aside
+
+
+def program(backend: Backend[Any], plan: Plan[Any]) -> None:
+    """Carry a plan out, step by step; when a step is refused, take the earlier ones back and raise Refused.
+
+    Raises DataplaneError when a target cannot be reached or its answer was lost; then nothing is taken back.
+    """
+    done: list[TargetPlan[Any]] = []
+    for step in backend.steps(plan):
+        reasons = backend.apply(step)
+        if reasons:
+            for earlier in reversed(done):
+                if left := backend.apply(earlier.inverse()):
+                    raise DataplaneError(f"target {earlier.target} refused to take a change back: {_first(left)}")
+            raise Refused(reasons)
+        done.append(step)
+
+
+def _first(reasons: Mapping[str, str]) -> str:
+    key, reason = next(iter(reasons.items()))
+    return f"{key}: {reason}"
+
+
+def resync_plan(backend: Backend[Any], config: Config, topology: Topology) -> tuple[Plan[Any], list[Quarantined]]:
+    """Compare everything that should be installed with everything that is: O(all)."""
+    desired, aside = compile_all(backend, derive(topology, config, all_scopes(topology)))
+    return diff(backend.audit(desired), desired), aside
+
+
+def resync(backend: Backend[Any], config: Config, topology: Topology) -> tuple[Plan[Any], list[Quarantined]]:
+    """Make the data plane what it should be; what it refuses is set aside. Returns what was to be done, and what was not."""
+    plan, aside = resync_plan(backend, config, topology)
+    for step in backend.steps(plan):
+        refused = dict(_apply_what_can(backend, step))
+        aside += [Quarantined(key, reason) for key, reason in refused.items()]
+    return plan, aside
+
+
+def _apply_what_can(backend: Backend[Any], step: TargetPlan[Any]) -> Iterable[tuple[str, str]]:
+    """Apply a step without the entries that are refused, finding them by halves where the backend cannot tell."""
+    reasons = backend.apply(step)
+    if not reasons:
+        return
+    rest = step.without(frozenset(reasons))
+    if len(rest):
+        yield from reasons.items()
+        yield from _apply_what_can(backend, rest)
+    elif len(step) == 1:
+        yield from reasons.items()
+    else:
+        for half in _halves(step):
+            yield from _apply_what_can(backend, half)
+
+
+def _halves(step: TargetPlan[Any]) -> tuple[TargetPlan[Any], TargetPlan[Any]]:
+    keys = [entry.key for entry in (*step.create, *(new for _, new in step.replace), *step.delete)]
+    first = frozenset(keys[: len(keys) // 2])
+    return step.without(frozenset(keys) - first), step.without(first)

@@ -1,0 +1,33 @@
+"""What verbs run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from vipnet.operations.draft import Draft
+from vipnet.views import Viewer
+
+__all__ = ["Noun", "Session"]
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+class Session(Protocol):
+    """What runs verbs: a Controller, one transaction each, or an open Transaction."""
+
+    def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
+        """Run an operation and show its result."""
+        ...
+
+    def read(self) -> Viewer:
+        """The present state."""
+        ...
+
+
+class Noun:
+    """A kind of object and its verbs."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
