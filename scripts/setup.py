@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -40,8 +40,8 @@ UNITS = {"nginx-light": "nginx.service", "keepalived": "keepalived.service"}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# vipnet's setup: no service may start while it installs packages\nexit 101\n"
-LOCK = Path("/run/lock/vipnet-setup.lock")
-APT = ("apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
+APT_GET = "/usr/bin/apt-get"
+APT = (APT_GET, "-y", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -67,7 +67,7 @@ def packages() -> int:
     needed = missing_packages()
     if not needed:
         return 0
-    if shutil.which("apt-get") is None:
+    if not Path(APT_GET).exists():
         return _refuse(f"vipnet needs what these Debian packages hold; install them in your system's way: {' '.join(needed)}")
     if os.geteuid() != 0:
         return _refuse(f"vipnet needs the Debian packages {' '.join(needed)}; install them with: sudo make packages")
@@ -83,14 +83,14 @@ def missing_packages() -> list[str]:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     needed = [package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None]
     # Debian's own Python brings no pip for new environments unless asked to
-    return needed if importlib.util.find_spec("ensurepip") else [*needed, "python3-venv"]
+    return needed if importlib.util.find_spec("ensurepip") or _works() else [*needed, "python3-venv"]
 
 
 def install(needed: Sequence[str], *options: str) -> None:
     """Install Debian packages so that no service of theirs starts, neither now nor at the next boot."""
     _say(f"installing {' '.join(needed)} (no service will start)")
     with ExitStack() as stack:
-        stack.enter_context(locked(LOCK))  # two checkouts at once: one after the other
+        stack.enter_context(locked(Path(APT_GET)))  # two checkouts at once: one after the other
         stack.enter_context(no_service_starts())
         _patiently([*APT, "update"], check=False)  # offline, or a list in use: install decides
         _patiently([*APT, "install", "--no-install-recommends", *options, *needed])
@@ -100,7 +100,7 @@ def install(needed: Sequence[str], *options: str) -> None:
 
 
 @contextmanager
-def no_service_starts(policy: Path = POLICY) -> Iterator[None]:
+def no_service_starts(policy: Path = POLICY) -> Generator[None, None, None]:
     """Forbid package scripts to start services (Debian's policy-rc.d), and put back what was there before.
 
     One that forbids starting already stays as it is. Ours left behind by a kill counts as none.
@@ -132,19 +132,18 @@ def venv(extra: str) -> int:
         python = str(VENV / "bin" / "python")
         _patiently([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[{extra}]"])
         ready = sorted({extra, *INCLUDED.get(extra, []), *_ready()})
-        STAMP.write_text(json.dumps({**_identity(), "extras": ready}))
+        STAMP.write_text(json.dumps({**_identity(), "extras": " ".join(ready)}))
     return 0
 
 
 def _ready() -> list[str]:
     """Return the extras that the environment holds for pyproject.toml as it is now."""
     try:
-        stamp: Mapping[str, object] = json.loads(STAMP.read_text())
+        stamp: dict[str, str] = json.loads(STAMP.read_text())
     except (OSError, ValueError):
         return []
-    extras = stamp.get("extras")
-    current = all(stamp.get(key) == value for key, value in _identity().items()) and _works()
-    return [str(extra) for extra in extras] if current and isinstance(extras, list) else []
+    extras = stamp.pop("extras", "")
+    return extras.split() if stamp == _identity() and _works() else []
 
 
 def _identity() -> dict[str, str]:
@@ -155,19 +154,19 @@ def _works() -> bool:
     """Whether the environment's Python starts, is new enough and has pip."""
     python = VENV / "bin" / "python"
     test = "import sys, pip; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)"
-    return python.exists() and subprocess.run([python, "-c", test], capture_output=True, check=False).returncode == 0
+    return python.exists() and subprocess.run([python, "-c", test], capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file for the duration; it is made if need be and stays."""
-    with path.open("r" if path.exists() else "a") as file:
+def locked(path: Path) -> Generator[None, None, None]:
+    """Hold a lock on a file that is there anyway, for the duration."""
+    with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _forbids(policy: Path) -> bool:
-    return subprocess.run([policy, "nginx", "start"], capture_output=True, check=False).returncode == 101
+    return subprocess.run([policy, "nginx", "start"], capture_output=True, check=False).returncode == 101  # noqa: S603
 
 
 def _agreed(needed: Sequence[str]) -> bool:
@@ -181,20 +180,19 @@ def _patiently(command: Sequence[str], *, check: bool = True) -> None:
     """Run a program to its own end also when we are interrupted: package scripts must not outlive the policy file."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     interrupted = False
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment) as program:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment) as program:  # noqa: S603
         while program.returncode is None:
             try:
                 program.wait()
             except KeyboardInterrupt:  # a terminal has told the program too
                 interrupted = True
-                program.terminate()
     if interrupted:
         raise KeyboardInterrupt
     if check and program.returncode != 0:
         raise subprocess.CalledProcessError(program.returncode, command)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from operator import attrgetter
@@ -21,6 +21,7 @@ from vipnet.cli.declare import Verb
 from vipnet.cli.verbs import SECTIONS
 from vipnet.controller import Controller
 from vipnet.errors import DataplaneError
+from vipnet.lab.demo import Check, DemoReport
 
 _VERBS = [verb for section in SECTIONS for verb in section.verbs]
 _LIBRARY_VERBS = [verb for verb in _VERBS if isinstance(verb.call, str)]
@@ -95,12 +96,12 @@ class TestUsage:
             ("vpc-creat a 10.0.0.0/8", "No such command 'vpc-creat'. Did you mean 'vpc-create'?"),
             ("vpc-create a", "Missing argument 'CIDR'."),
             ("vpc-create a 10.0.0.0/8 more", "Got unexpected extra argument (more)"),
-            ("vpc-create a 10.0.0.0/8 --cidr7 x", "No such option: --cidr7"),
+            ("vpc-create a 10.0.0.0/8 --cidr7 x", "No such option"),
             ("vpc-create a 10.0.0.0/8 --cidr6", "Option '--cidr6' requires an argument."),
-            ("network-reserve-ip web notes", "Missing argument 'IP...'."),
+            ("network-reserve-ip web notes", "Missing argument 'IP'."),
             ("instancegroup-attachnetwork nginx --reserved=yes", "Option '--reserved' does not take a value."),
             ("-o xml vpc-list", "'xml' is not one of 'table', 'json'"),
-            ("--nosuch vpc-list", "No such option: --nosuch"),
+            ("--nosuch vpc-list", "No such option"),
         ],
     )
     def test_what_is_wrong_is_said_on_stderr(self, vipnet: Shell, line: str, said: str) -> None:
@@ -217,7 +218,7 @@ class TestErrors:
         assert answer.error == {
             "class": "InputParameterError",
             "code": 400,
-            "details": f"VPC name {name!r} is not accepted; use 1-128 letters, digits, '.', '_' and '-', a letter or digit first",
+            "details": f"vpc name {name!r} is not accepted; use 1-128 letters, digits, '.', '_' and '-', a letter or digit first",
         }
 
     @pytest.mark.parametrize("value", ["many", "1.5", "", "0x10", "1_000", "9" * 19])
@@ -303,10 +304,48 @@ class TestTables:
         assert "warning" not in answer.out
 
     def test_a_narrow_terminal_loses_nothing(self, worked_example: Shell) -> None:
-        text = _on_a_terminal(worked_example, "network-list", columns=40, NO_COLOR="1")
-        assert max(len(line) for line in text.splitlines()) <= 40
-        assert "\x1b[3" not in text
-        assert "192168402" in re.sub(r"[^0-9]", "", text) or "192.168" in text
+        sent = _on_a_terminal(worked_example, "network-list", columns=60, NO_COLOR="1")
+        assert re.findall(r"\x1b\[3\d", sent) == []
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", sent).splitlines()
+        assert max(len(line) for line in lines) <= 60
+        assert [line.split()[1] for line in lines if "prefix" in line] == ["172.30.0.0/24", "192.168.4.0/22"]
+
+
+class TestDemo:
+    @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+    def test_progress_stays_out_of_the_way(self, vipnet: Shell, monkeypatch: pytest.MonkeyPatch, ok: bool, code: int) -> None:
+        def run_demo(*, backend: str = "default", keep: bool = False, say: Callable[[str], None]) -> DemoReport:
+            say("under way")
+            checks = (Check(name="it works", ok=ok, detail=f"keep {keep}"),)
+            return DemoReport(backend=backend, checks=checks, failover_ms=7, namespaces={"client": "c1"})
+
+        monkeypatch.setattr("vipnet.lab.demo.run_demo", run_demo)
+        answer = vipnet("-o", "json", "demo", "--keep")
+        assert (answer.code, answer.err) == (code, "under way\n")
+        assert answer.json == {
+            "backend": "default",
+            "checks": [{"name": "it works", "ok": ok, "detail": "keep True"}],
+            "failover_ms": 7,
+            "namespaces": {"client": "c1"},
+        }
+        assert vipnet("demo").out.startswith("under way\n")
+        assert vipnet("-o", "json", "--backend", "global", "demo").json["backend"] == "global"
+        assert vipnet("-o", "json", "--backend", "global", "demo", "--backend", "own").json["backend"] == "own"
+
+    def test_down(self, vipnet: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("vipnet.lab.demo.take_down", lambda: ["/run/demo/1"])
+        assert vipnet.json("demo", "--down") == {"removed": ["/run/demo/1"]}
+
+    def test_an_end_by_signal_is_a_status(self, vipnet: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+        def run_demo(**_: Any) -> DemoReport:
+            raise SystemExit(143)
+
+        monkeypatch.setattr("vipnet.lab.demo.run_demo", run_demo)
+        assert vipnet("demo").code == 143
+
+    def test_a_dry_run_is_refused(self, vipnet: Shell) -> None:
+        answer = vipnet("--dry-run", "-o", "json", "demo")
+        assert (answer.code, answer.error["class"]) == (1, "NotSupportedError")
 
 
 class TestOutput:
@@ -320,10 +359,6 @@ class TestOutput:
 
     def test_a_dry_apply_changes_nothing(self, worked_example: Shell) -> None:
         assert worked_example.json("--dry-run", "apply") == {"empty": True, "targets": [], "warnings": []}
-
-    def test_a_dry_demo_is_refused(self, vipnet: Shell) -> None:
-        answer = vipnet("--dry-run", "-o", "json", "demo")
-        assert (answer.code, answer.error["class"]) == (1, "NotSupportedError")
 
     def test_plan_and_apply(self, worked_example: Shell) -> None:
         assert worked_example("plan").out == "nothing to do\n"
@@ -375,9 +410,7 @@ class TestProcess:
         assert (done.returncode, done.stderr) == (0, "")
 
     def test_the_help_loads_no_library(self) -> None:
-        program = (
-            "import sys, vipnet.cli; vipnet.cli.main(['--help']); print({'sqlalchemy', 'rich'} & {*sys.modules})"
-        )
+        program = "import sys, vipnet.cli; vipnet.cli.main(['--help']); print({'sqlalchemy', 'rich'} & {*sys.modules})"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "set()"
 

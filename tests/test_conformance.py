@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conformance.cases import Case, load
+from conformance.runner import Bench, run_case
 
-from tests.conformance.cases import Case, load
-from tests.conformance.runner import Bench, run_case
 from vipnet.cli import main
 from vipnet.cli.verbs import SECTIONS
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -108,6 +107,8 @@ class Config:
 
 def load_config(path: Path) -> Config:
     """Read a configuration file. Raises InputParameterError."""
+    import tomllib
+
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

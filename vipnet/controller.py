@@ -183,6 +183,7 @@ class Controller(_Verbs):
 
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
         with self._exclusive():
+            self._finish_pending()
             draft = Draft(self._topology, self.config, self._world)
             result = operation(draft)
             self._commit(draft)
@@ -195,6 +196,8 @@ class Controller(_Verbs):
         With `dry_run` nothing is committed; either way the transaction's `plan` is what the data plane was to change.
         """
         with self._exclusive():
+            if not dry_run:
+                self._finish_pending()
             draft = Draft(self._topology, self.config, self._world)
             self._open = Transaction(draft)
             try:
@@ -238,6 +241,9 @@ class Controller(_Verbs):
             self._topology = previous
             self._pending.remove(pending)
             raise self._refusal(work, refusal) from refusal
+        except BaseException:
+            self._synced = False
+            raise
         self._finish()
         return work.plan
 
@@ -246,7 +252,6 @@ class Controller(_Verbs):
             program(self.backend, plan)
             self.backend.flush(released)
         except DataplaneError as error:
-            self._synced = False
             raise DataplaneError(
                 f"{error.details}; the change is stored as revision {self._revision} and pending, the next apply finishes it",
                 pending=True,
@@ -262,11 +267,15 @@ class Controller(_Verbs):
         thing = f" of {owner}" if owner else ""
         return DataplaneError(f"backend {self.backend.name} refused entry {key}{thing}: {reason}; nothing has changed")
 
+    def _finish_pending(self) -> None:
+        """Before anything else; it reloads the model, in which addresses that were leaving are now free."""
+        if self._pending:
+            self._resync()
+
     def _catch_up(self) -> None:
-        """Before anything else: finish what is pending, and see that the data plane is as the last revision left it."""
-        if self._synced and not self._pending and not self.backend.changed():
-            return
-        self._resync()
+        """See that the data plane is as the last revision left it."""
+        if not self._synced or self.backend.changed():
+            self._resync()
 
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
@@ -301,7 +310,7 @@ class Controller(_Verbs):
             if audit or self._pending or not self._synced or self.backend.changed():
                 plan, aside = self._resync()
             else:
-                plan, aside = Plan[Any](), list(self._quarantined)
+                plan, aside = Plan(), list(self._quarantined)
             created = sum(len(target.create) for target in plan.targets)
             replaced = sum(len(target.replace) for target in plan.targets)
             deleted = sum(len(target.delete) for target in plan.targets)

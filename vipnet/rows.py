@@ -90,6 +90,9 @@ def decoded(kind: type[Thing], row: Mapping[str, Any]) -> Thing:
     for name in _address_fields(kind):
         if values[name] is not None:
             values[name] = int(ip_address(values[name]))
+    for item in fields(kind):
+        if item.type == "bool":  # SQLite has none
+            values[item.name] = bool(values[item.name])
     return kind(**values)
 
 

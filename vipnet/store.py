@@ -135,7 +135,6 @@ class SqlStore:
         self._schema = make_schema()
         with self._transaction() as sql:
             self._check_version(sql)
-            self._schema.metadata.create_all(sql)
 
     @contextmanager
     def _transaction(self) -> Generator[Connection, None, None]:
@@ -171,7 +170,9 @@ class SqlStore:
         topology = Topology.empty()
         with self._transaction() as sql:
             for kind, table in self._schema.tables.items():
-                for row in sql.execute(table.select()).mappings():
+                columns = ", ".join(table.columns.keys())
+                # driver SQL: compiling thirteen statements would cost a short-lived process more than running them
+                for row in sql.exec_driver_sql(f"SELECT {columns} FROM {table.name}").mappings():
                     topology = topology.put(decoded(kind, dict(row)))
             revisions = sql.execute(self._schema.revisions.select().order_by(self._schema.revisions.c.id)).all()
         return Loaded(

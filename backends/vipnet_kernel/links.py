@@ -5,19 +5,24 @@ One batch costs 4 ms whatever its length, a third of what pyroute2 takes to open
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
 from vipnet.process import run
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["Inventory", "Link", "inventory", "ip_batch"]
+__all__ = ["Inventory", "Link", "forget_neighbours", "inventory", "ip_batch", "is_connected"]
 
 _FAILED = re.compile(r"Command failed -:(\d+)")
+_GET_FLAGS, _RUNNING = 0x8913, 0x40
 _INVENTORY = "address show\nroute show table all\nrule show\n"
 
 
@@ -56,11 +61,33 @@ def ip_batch(namespace: str, lines: Sequence[str]) -> dict[int, str]:
 def inventory(namespace: str) -> Inventory:
     """Read what a namespace has. Raises DataplaneError when it cannot be reached."""
     with entered(namespace):
-        said = run(["ip", "-d", "-4", "-j", "-batch", "-"], stdin=_INVENTORY).stdout
+        said = run(["ip", "-d", "-j", "-batch", "-"], stdin=_INVENTORY).stdout
     documents = list(_documents(said))
     if len(documents) != 3:
         raise DataplaneError(f"ip answered {len(documents)} of 3 questions about namespace {namespace or 'of this process'}")
     return Inventory({row["ifname"]: _link(row) for row in documents[0] if "ifname" in row}, documents[1], documents[2])
+
+
+def is_connected(namespace: str, device: str) -> bool:
+    """Whether an interface is up and its other end too. Raises DataplaneError when the namespace cannot be reached."""
+    try:
+        with entered(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            answer = fcntl.ioctl(any_socket, _GET_FLAGS, struct.pack("16sh22x", device.encode(), 0))
+    except OSError:
+        return False
+    flags: int = struct.unpack_from("16sH", answer)[1]
+    return flags & _RUNNING != 0
+
+
+def forget_neighbours(namespace: str, ips: Collection[int]) -> None:
+    """Drop the neighbour entries of addresses, on whatever interface of a namespace."""
+    if ips:
+        with entered(namespace):
+            rows = json.loads(run(["ip", "-4", "-j", "neigh", "show"]).stdout or "[]")
+        gone = {format_ip4(ip) for ip in ips}
+        lines = [f"neigh del {row['dst']} dev {row['dev']}" for row in rows if row["dst"] in gone]
+        if lines:
+            ip_batch(namespace, lines)
 
 
 def _failures(stderr: str) -> Iterator[tuple[int, str]]:

@@ -22,23 +22,9 @@ from vipnet.intents import (
 from vipnet.model import DEFAULT_VPC
 from vipnet_kernel.names import check_device
 from vipnet_nftables import names
-from vipnet_nftables.entries import (
-    Address,
-    Attachment,
-    Bridge,
-    Element,
-    Guard,
-    Namespace,
-    NativeEntry,
-    Route,
-    Rule,
-    Skeleton,
-    Sysctl,
-    Up,
-    Veth,
-    Vlan,
-)
-from vipnet_nftables.ruleset import GATEWAY, TRANSLATED, router_kind
+from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.link_entries import Address, Attachment, Bridge, Namespace, Route, Rule, Sysctl, Up, Veth, Vlan
+from vipnet_nftables.ruleset import GATEWAY, ROUTED, router_kind
 
 __all__ = ["ROUTER_SYSCTLS", "compile_intents"]
 
@@ -46,10 +32,15 @@ ROUTER_SYSCTLS = {
     "ipv4/ip_forward": "1",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
+    "ipv4/conf/all/src_valid_mark": "1",
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
 }
-"""What a router's or gateway's namespace is set to before it has links."""
+"""What a router's or gateway's namespace is set to before it has links.
+
+`src_valid_mark`: the kernel checks a packet's source by routing its answer, as if that came in by the uplink; without the
+packet's mark that ends in the table in which all is local, and the packet is taken for a martian.
+"""
 
 _LOCAL_PREF, _INSIDE_PREF, _OUT_PREF = 90, 91, 100
 _LOCAL_TABLE = "90"
@@ -143,7 +134,7 @@ def _uplink_leg(router: str, mac: str, uplink: Uplink) -> Iterator[NativeEntry]:
     leg = names.uplink_leg(uplink.index)
     table = str(_OUT_PREF + uplink.index)
     yield from _leg(router, leg, mac, names.uplink_bridge(uplink.index))
-    yield Rule(router, _LOCAL_PREF, f"iif {leg} fwmark 0/{TRANSLATED:#x} lookup {_LOCAL_TABLE}")
+    yield Rule(router, _LOCAL_PREF, f"iif {leg} fwmark 0/{ROUTED:#x} lookup {_LOCAL_TABLE}")
     yield Rule(router, _OUT_PREF + uplink.index, f"fwmark {uplink.index + 1:#x}/0xff lookup {table}")
     for route in _ways_out(uplink, leg):
         yield Route(router, table, route)

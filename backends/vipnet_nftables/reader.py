@@ -13,22 +13,9 @@ from vipnet_kernel.namespaces import exists, listed
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import names, nft
 from vipnet_nftables.compiler import ROUTER_SYSCTLS
-from vipnet_nftables.entries import (
-    PROTOCOL,
-    Address,
-    Attachment,
-    Bridge,
-    Guard,
-    Namespace,
-    NativeEntry,
-    Route,
-    Rule,
-    Skeleton,
-    Sysctl,
-    Up,
-    Veth,
-    Vlan,
-)
+from vipnet_nftables.entries import Guard, NativeEntry, Skeleton
+from vipnet_nftables.link_entries import PROTOCOL, Address, Attachment, Bridge, Namespace, Route, Rule, Sysctl, Up, Veth, Vlan
+from vipnet_nftables.rules import is_host_intact
 from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind
 
 __all__ = ["Reading", "read_system"]
@@ -159,7 +146,7 @@ def _rules(name: str) -> Iterator[NativeEntry]:
 
 def _host_rules(host: str) -> Iterator[NativeEntry]:
     found = nft.listing(host, families=TABLES[HOST])
-    intact = nft.kind_of(found.form, (HOST,)) is not None
+    intact = is_host_intact(host, found.form)
     for element in found.elements:
         if element.set == "vn_bridges":
             yield Guard(element.element.strip('"'), intact)

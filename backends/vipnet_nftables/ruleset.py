@@ -9,14 +9,15 @@ from typing import Final, Literal, get_args
 
 from vipnet.model import AccessMode
 
-__all__ = ["GATEWAY", "HOST", "MAPS", "TABLES", "TRANSLATED", "Kind", "declaration", "router_kind"]
+__all__ = ["GATEWAY", "HOST", "MAPS", "ROUTED", "TABLES", "Kind", "declaration", "router_kind"]
 
 Kind = Literal["host", "gateway", "router-eip", "router-distgw", "router-eip-distgw", "router-none"]
 
 HOST: Final[Kind] = "host"
 GATEWAY: Final[Kind] = "gateway"
-TRANSLATED: Final = 0x100
-"""The mark of a packet that came in by an uplink and was translated: it is routed, where all else there is local."""
+ROUTED: Final = 0x1FF
+"""Bits of the mark of a packet that is to be routed: 0x100 came in by an uplink and was translated; below, the number of the
+uplink to leave by, from 1. With none of them, what comes in by an uplink is local."""
 
 MAPS: Final = frozenset({"vn_legs", "vn_eip_vip", "vn_vip_eip", "vn_vip_out"})
 
@@ -36,7 +37,7 @@ TABLES: Final[dict[Kind, tuple[str, ...]]] = {
 # bridge name to match.
 # vn_forward: what reaches a port unasked (flooded unicast, VRRP of others) stops here; VRRP does not reach the router either.
 # vn_input: the host itself is on none of these segments.
-_HOST: Final = """
+_HOST: Final = r"""
 table bridge vipnet {
 	set vn_bridges { type ifname; }
 	set vn_ports { type ifname; }
@@ -53,7 +54,8 @@ table bridge vipnet {
 		meta mark set iifname map @vn_legs goto vn_leg
 	}
 	chain vn_guest {
-		ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 iifname . ether saddr . arp saddr ether . arp saddr ip @vn_arp accept
+		ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 \
+			iifname . ether saddr . arp saddr ether . arp saddr ip @vn_arp accept
 		ether type ip iifname . ether saddr . ip saddr @vn_ip accept
 		drop
 	}
@@ -66,7 +68,8 @@ table bridge vipnet {
 		type filter hook forward priority -300; policy accept;
 		iifname @vn_ports ip protocol 112 iifname . oifname @vn_vrrp accept
 		iifname @vn_ports ip protocol 112 drop
-		oifname @vn_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether type ip oifname . ether daddr . ip daddr != @vn_ip drop
+		oifname @vn_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether type ip \
+			oifname . ether daddr . ip daddr != @vn_ip drop
 	}
 	chain vn_input {
 		type filter hook input priority -300; policy accept;

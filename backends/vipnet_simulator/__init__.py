@@ -5,7 +5,6 @@ from __future__ import annotations
 from vipnet_simulator.driver import SimulatorBackend
 from vipnet_simulator.entry import DamagedLine, Installed, SimulatorEntry
 from vipnet_simulator.packets import Delivered, Dropped, Packet, Reason, Stage, Step, Verdict
-from vipnet_simulator.probe import SimulatedNetwork
 from vipnet_simulator.world import World
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "Installed",
     "Packet",
     "Reason",
-    "SimulatedNetwork",
     "SimulatorBackend",
     "SimulatorEntry",
     "Stage",

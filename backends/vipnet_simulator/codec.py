@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias, get_args
+from typing import Any, NoReturn, TypeAlias, cast, get_args
 
 from vipnet.addresses import format_ip4, format_ip6
 from vipnet.intents import (
@@ -92,6 +92,18 @@ def _read_ip6(value: Any) -> int:
         _refuse(value, "IPv6 address")
 
 
+def _read_list(value: Any) -> list[object]:
+    if not isinstance(value, list):
+        _refuse(value, "list")
+    return cast("list[object]", value)
+
+
+def _read_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        _refuse(value, "object")
+    return cast("dict[str, Any]", value)
+
+
 def _number(least: int, most: int) -> _Form:
     def read(value: Any) -> int:
         if type(value) is not int or not least <= value <= most:
@@ -110,19 +122,15 @@ def _maybe(form: _Form) -> _Form:
 
 def _many(form: _Form) -> _Form:
     def read(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            _refuse(value, "list")
-        items: list[Any] = value
-        return tuple(form.read(item) for item in items)
+        return tuple(form.read(item) for item in _read_list(value))
 
     return _Form(lambda values: [form.write(value) for value in values], read)
 
 
 def _pair(first: _Form, second: _Form) -> _Form:
     def read(value: Any) -> tuple[Any, Any]:
-        if not isinstance(value, list) or len(items := list[Any](value)) != 2:
-            _refuse(value, "pair")
-        return first.read(items[0]), second.read(items[1])
+        one, other = _read_list(value)
+        return first.read(one), second.read(other)
 
     return _Form(lambda pair: [first.write(pair[0]), second.write(pair[1])], read)
 
@@ -132,9 +140,7 @@ def _object(type_: Callable[..., Any], fields: _Fields) -> _Form:
         return {name: form.write(getattr(value, name)) for name, form in fields.items()}
 
     def read(value: Any) -> Any:
-        if not isinstance(value, dict):
-            _refuse(value, "object")
-        given: dict[str, Any] = value
+        given = _read_object(value)
         if given.keys() != fields.keys():
             raise ValueError(f"fields {', '.join(sorted(given.keys() ^ fields.keys()))[:80]} are missing or unknown")
         return type_(**{name: form.read(given[name]) for name, form in fields.items()})
@@ -246,7 +252,7 @@ def encode(entry: SimulatorEntry) -> bytes:
 def decode(line: bytes) -> SimulatorEntry:
     """Read a line; never raises."""
     try:
-        given: dict[str, Any] = json.loads(line)
+        given = _read_object(json.loads(line))
         key = _read_word(given.pop("key"))
     except _WRONG as error:
         return damaged(line, None, repr(error))

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from tests.conformance.matching import is_list, is_object
+from conformance.matching import is_list, is_object
 
 __all__ = ["CODES", "Case", "Step", "load", "words"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.cases import CODES, Case, Step
-from tests.conformance.matching import differences, is_list, is_object, show
+from conformance.cases import CODES, Case, Step
+from conformance.matching import differences, is_list, is_object, show
 
 __all__ = ["Bench", "run_case"]
 

@@ -134,20 +134,20 @@ def add(lab: Lab, name: str = "a", *, device: str = "porta", address: str = "10.
 
 
 def test_nothing_remains() -> None:
-    before = look("tlab-rest")
+    before = look(["tlab-rest"])
     with Lab(prefix="tlab-rest") as lab:
         server = add(lab)
         server.start_nginx("page\n")
         lab.add_outside()
         root = lab.root
-        assert look("tlab-rest") != before
-    assert look("tlab-rest") == before
+        assert look(["tlab-rest"]) != before
+    assert look(["tlab-rest"]) == before
     assert not root.exists()
     assert start_time(server.pid) is None
 
 
 def test_nothing_remains_of_a_server_that_could_not_be_made() -> None:
-    before = look("tlab-fail")
+    before = look(["tlab-fail"])
     with pytest.raises(DataplaneError, match="nonsense"), Lab(prefix="tlab-fail") as lab:
         add(lab, address="nonsense")
     with pytest.raises(InputParameterError, match=r"\.\./a"), Lab(prefix="tlab-fail") as lab:
@@ -158,7 +158,7 @@ def test_nothing_remains_of_a_server_that_could_not_be_made() -> None:
             add(lab, device="portb")
         with pytest.raises(DataplaneError, match="exited"):
             add(lab, "b")
-    assert look("tlab-fail") == before
+    assert look(["tlab-fail"]) == before
 
 
 def test_servers_die_with_the_process_that_made_the_lab(tmp_path: Path) -> None:

@@ -65,13 +65,13 @@ def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, 
     from vipnet.lab.demo import run_demo, take_down
 
     if down:
-        take_down()
+        show({"removed": take_down()}, output=settings.output)
         return 0
     chosen = backend or settings.backend
     named = {} if chosen is None else {"backend": chosen}
     result = run_demo(**named, keep=keep, say=lambda text: line(text, output=settings.output))
     show(result, output=settings.output)
-    return 0 if all(check.ok for check in result.checks) else REFUSED
+    return 0 if result.ok else REFUSED
 
 
 def _open(settings: Settings) -> Controller:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from vipnet.cli.output import report_bug
+from vipnet.cli.output import BUG, report_bug
 from vipnet.cli.program import program
 
 __all__ = ["main", "run"]
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return error.exit_code
+    except SystemExit as stopped:  # a demo that was told to end, after it has cleaned up
+        return stopped.code if isinstance(stopped.code, int) else BUG
     except BrokenPipeError:
         return 0  # the reader of --help has seen enough; commands look after their own output
     except Exception as error:  # noqa: BLE001 -- nothing but an exit status leaves the command line

@@ -64,7 +64,7 @@ def report(error: VipnetError, *, output: OutputFormat) -> int:
             body["pending"] = error.pending
         _write(sys.stderr, json.dumps({"error": body}) + "\n")
     else:
-        _write(sys.stderr, f"error: {' '.join(error.details.split())}\n")
+        _write(sys.stderr, f"error: {_one_line(error.details)}\n")
     return REFUSED if isinstance(error, RefusedError) else DATAPLANE
 
 
@@ -78,6 +78,11 @@ def report_bug(error: BaseException, *, output: OutputFormat) -> int:
     else:
         _write(sys.stderr, f"{trace}error: {details}\n")
     return BUG
+
+
+def _one_line(text: str) -> str:
+    # Words of a user must neither break the line nor speak to the terminal.
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _plain(value: object) -> Any:
@@ -110,17 +115,26 @@ def _show_table(value: Any, columns: Sequence[str]) -> None:
     console = _console()
     if several:
         fields = columns or [name for name in (rows[0] if rows else ()) if name not in ("id", "warnings")]
-        cells = [[row.get(name) for name in fields] for row in rows]
-        _print(console, _table(console, fields, cells))
+        _show_rows(console, fields, [[row.get(name) for name in fields] for row in rows])
     else:
         shown = [[name, item] for name, item in rows[0].items() if name != "warnings"]
         _print(console, _table(console, ("field", "value"), shown))
     _warn(warnings)
 
 
+def _show_rows(console: Console, fields: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    table = _table(console, fields, rows)
+    if console.measure(table, options=console.options.update(max_width=_PIPE_WIDTH)).maximum <= console.width:
+        _print(console, table)
+        return
+    # On a terminal that is too narrow, addresses broken over lines help nobody: one table for each object.
+    for row in rows:
+        _print(console, _table(console, ("field", "value"), list(zip(fields, row, strict=True))))
+
+
 def _warn(warnings: Sequence[str]) -> None:
     for text in warnings:
-        _write(sys.stderr, f"warning: {text}\n")
+        _write(sys.stderr, f"warning: {_one_line(text)}\n")
 
 
 def _console() -> Console:

@@ -44,7 +44,18 @@ def program() -> click.Group:
     )
 
 
-class _Program(click.Group):
+class _Command(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            # click leaves the context out where an option has a value too many or too few, and then shows no usage.
+            if error.ctx is None:
+                ctx.fail(error.format_message())
+            raise
+
+
+class _Program(_Command, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         return [verb.name for section in SECTIONS for verb in section.verbs]
 
@@ -118,7 +129,7 @@ def _command(verb: Verb) -> click.Command:
     ]
     options: list[click.Parameter] = [_option(option) for option in verb.options]
     text = f"{verb.help}\n\n\b\nExample: vipnet {verb.example}"
-    return click.Command(verb.name, callback=run, params=[*arguments, *options, _late_output()], help=text)
+    return _Command(verb.name, callback=run, params=[*arguments, *options, _late_output()], help=text)
 
 
 def _option(option: Option) -> click.Option:

@@ -31,9 +31,10 @@ class Lab:
     """A context manager that makes namespaces and folders, and removes all that it made, also on error.
 
     `host` names the network namespace that stands for the host: ports and uplink devices appear there, down and on no
-    bridge. Names carry `prefix` and a random part, so that labs never meet. Servers' folders live below `root`
-    (default: a temporary folder, removed at the end). `record` is told ("namespace", name), ("process", pid) and
-    ("folder", path): namespaces and folders before they are made, processes, which die with us, as soon as they exist.
+    bridge. Names carry `prefix` and a random part, so that labs never meet; `namespaces` are all that it made. Servers'
+    folders live below `root` (default: a temporary folder, removed at the end). `record` is told ("namespace", name),
+    ("process", pid) and ("folder", path): namespaces and folders before they are made, processes, which die with us, as
+    soon as they exist.
     """
 
     def __init__(self, *, prefix: str = "lab", root: Path | None = None, record: Record = _no_record) -> None:
@@ -43,7 +44,7 @@ class Lab:
         self.id = secrets.token_hex(4)
         self.nodes: list[LabNode] = []
         self._record = record
-        self._namespaces: list[str] = []
+        self.namespaces: list[str] = []
         self._folders: list[Path] = []
         self._bridges: dict[str, str] = {}
         self.root = root or self._temporary_root()
@@ -113,14 +114,14 @@ class Lab:
             node.leader.kill()
         for node in self.nodes:
             node.wait()
-        for name in self._namespaces:
+        for name in self.namespaces:
             netns.delete(name)
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         self._forget_all()
 
     def _forget_all(self) -> None:
-        self.nodes, self._namespaces, self._folders = [], [], []
+        self.nodes, self.namespaces, self._folders = [], [], []
 
     def _or_close(self, action: Callable[[], object]) -> None:
         try:
@@ -142,13 +143,13 @@ class Lab:
 
     def _add_namespace(self, name: str) -> None:
         self._record("namespace", name)
-        self._namespaces.append(name)
+        self.namespaces.append(name)
         netns.add(name)
 
     def _start(self, name: str, *, ipv6: bool) -> tuple[str, Leader]:
         check_name("server", name)
         space = self._name(name)
-        if space in self._namespaces:
+        if space in self.namespaces:
             raise DataplaneError(f"the lab has a machine {name} already")
         self._add_namespace(space)
         folder = self._folder(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,11 @@ class Machine:
     files: tuple[str, ...]
 
 
-def look(mark: str, *folders: Path) -> Machine:
-    """Take a picture; of namespaces and processes only those with `mark` in them: others work here too."""
+def look(marks: Sequence[str], *folders: Path) -> Machine:
+    """Take a picture; of namespaces and processes only those with one of `marks` in them: others work here too."""
     return Machine(
-        namespaces=tuple(name for name in netns.names() if mark in name),
-        processes=tuple(sorted(command for command in _commands() if mark in command)),
+        namespaces=tuple(name for name in netns.names() if any(mark in name for mark in marks)),
+        processes=tuple(sorted(command for command in _commands() if any(mark in command for mark in marks))),
         links=tuple(sorted(path.name for path in Path("/sys/class/net").iterdir())),
         ruleset=run(["nft", "list", "ruleset"]).stdout,
         files=tuple(sorted(str(path) for folder in folders for path in folder.rglob("*"))),

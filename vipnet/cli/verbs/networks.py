@@ -50,7 +50,7 @@ NETWORKS = Section(
             "networks.list",
             "List networks.",
             "network-list",
-            columns="name vpc prefix guest_ip_start guest_ip_end guest_gateway server_type used_count free_count",
+            columns="name vpc prefix guest_ip_start guest_ip_end server_type used_count free_count",
         ),
         read("network-show ID", "networks.show", "Show a network.", "network-show web"),
         change("network-delete ID", "networks.delete", "Delete a network that nothing lives in.", "network-delete web"),

@@ -1,0 +1,89 @@
+"""The targets `links` and `ports`: entries made and unmade by batches of iproute2 commands and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TypeGuard
+
+from vipnet.plan import TargetPlan
+from vipnet_kernel.links import inventory, ip_batch
+from vipnet_kernel.namespaces import exists
+from vipnet_kernel.sysctls import write_sysctls
+from vipnet_nftables.entries import Element, Guard, LinkEntry, NativeEntry, Skeleton
+from vipnet_nftables.link_entries import Attachment, Command, Namespace, Vlan
+
+__all__ = ["run_step"]
+
+_Work = tuple[LinkEntry, Command]
+
+_DONE_BEFORE = ("File exists", "Cannot create namespace file")
+_NOT_THERE = ("Cannot find device", "No such device")
+_GONE_BEFORE = (
+    *_NOT_THERE,
+    "Cannot assign requested address",
+    "Cannot remove namespace file",
+    "No such process",
+    "No such file or directory",
+)
+
+
+def run_step(host: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
+    """Unmake what goes, make what comes; return the reasons of what was refused, by key.
+
+    Commands are no transaction: after a refusal the step is taken back, as far as the kernel lets it.
+    """
+    old = [entry for entry in (*step.delete, *(old for old, _ in step.replace)) if _is_link(entry)]
+    new = [entry for entry in (*(new for _, new in step.replace), *step.create) if _is_link(entry)]
+    refused = _unmake(host, old) | _foreign(new)
+    if not refused:
+        refused = _make(host, new)
+    if refused:
+        _unmake(host, [entry for entry in new if entry.key not in _foreign(new)])
+        _make(host, old)
+    return refused
+
+
+def _is_link(entry: NativeEntry) -> TypeGuard[LinkEntry]:
+    return not isinstance(entry, Element | Guard | Skeleton)
+
+
+def _foreign(entries: Iterable[LinkEntry]) -> dict[str, str]:
+    """Namespaces that are there under our names and carry somebody else's mark."""
+    there = [entry for entry in entries if isinstance(entry, Namespace) and exists(entry.name)]
+    found = ((entry, inventory(entry.name).links["lo"].alias) for entry in there)
+    return {entry.key: f"namespace {entry.name} belongs to {alias}" for entry, alias in found if alias not in ("", entry.alias)}
+
+
+def _make(host: str, entries: Iterable[LinkEntry]) -> dict[str, str]:
+    work = [(entry, command) for entry in entries for command in entry.making()]
+    return dict(_run(host, work, _DONE_BEFORE))
+
+
+def _unmake(host: str, entries: Sequence[LinkEntry]) -> dict[str, str]:
+    going = {entry.name for entry in entries if isinstance(entry, Namespace)}
+    work = [(entry, command) for entry in entries for command in entry.unmaking()]
+    alive = [(entry, command) for entry, command in work if command.where not in going and exists(command.where)]
+    return dict(_run(host, alive, _GONE_BEFORE))
+
+
+def _run(host: str, work: Sequence[_Work], tolerated: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    ordered = sorted(work, key=lambda item: item[1].phase)
+    for (where, sysctl), group in groupby(ordered, key=lambda item: (item[1].where, item[1].sysctl)):
+        batch = list(group)
+        failed = _write(where or host, batch) if sysctl else ip_batch(where or host, [command.line for _, command in batch])
+        for at, reason in failed.items():
+            entry = batch[at][0]
+            if not reason.startswith(tolerated) and not _waits(entry, reason):
+                yield entry.key, reason
+
+
+def _waits(entry: LinkEntry, reason: str) -> bool:
+    """A device that somebody else makes and has not made yet is no refusal."""
+    return isinstance(entry, Attachment | Vlan) and reason.startswith(_NOT_THERE)
+
+
+def _write(where: str, batch: Sequence[_Work]) -> dict[int, str]:
+    settings = [command.line.partition("=")[::2] for _, command in batch]
+    refused = write_sysctls(where, dict(settings))
+    return {at: refused[name] for at, (name, _) in enumerate(settings) if name in refused}

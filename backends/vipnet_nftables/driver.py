@@ -1,0 +1,168 @@
+"""The backend: all input and output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from vipnet.addresses import parse_ip4
+from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
+from vipnet.intents import Intent, Released
+from vipnet.plan import Plan, TargetPlan
+from vipnet.process import run
+from vipnet_kernel.arp import announce
+from vipnet_kernel.conntrack import cut_connections
+from vipnet_kernel.links import forget_neighbours, is_connected
+from vipnet_kernel.namespaces import exists, identity, listed
+from vipnet_nftables import names
+from vipnet_nftables.commands import run_step
+from vipnet_nftables.compiler import compile_intents
+from vipnet_nftables.entries import Element, NativeEntry, target_of
+from vipnet_nftables.link_entries import Attachment, Namespace, Vlan
+from vipnet_nftables.memory import Memory, snapshot
+from vipnet_nftables.reader import Reading, read_system
+from vipnet_nftables.rules import Rules
+from vipnet_nftables.steps import PORTS, ordered
+
+__all__ = ["NftablesBackend"]
+
+_PATIENCE = 1.2
+"""Seconds in which a leg whose other end was just set up is connected: at once, but for pairs of which both ends happen to
+have the same number, whose carrier the kernel looks at once a second."""
+
+_TOOLS = {"nft": "nftables", "ip": "iproute2"}
+
+
+class NftablesBackend(Backend[NativeEntry]):
+    """Linux bridges with nftables port security, and for each VPC a router namespace with 1:1 NAT.
+
+    Option `namespace`: the network namespace in which the servers' ports and the uplinks' devices are; "" is the
+    process's own. Not for use by two threads at once; needs root.
+    """
+
+    name: ClassVar[str] = "nftables"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "eip", "distgw", "classic"})
+
+    def __init__(self, context: BackendContext) -> None:
+        check_options(self.name, context.options, {"namespace": str})
+        self._host: str = context.options.get("namespace", "")
+        self._owner = names.owner_mark(identity(self._host))
+        self._rules = Rules(self._host)
+        self._memory = Memory()
+        self._unannounced: dict[tuple[str, str], list[int]] = {}
+
+    @classmethod
+    def usability(cls) -> Usability:
+        """Say whether the user is root and the tools are installed."""
+        if os.geteuid() != 0:
+            return Usability(False, "the nftables backend changes the kernel's network: run it as root")
+        missing = [f"{tool} (Debian package {package})" for tool, package in _TOOLS.items() if shutil.which(tool) is None]
+        return Usability(not missing, f"not installed: {', '.join(missing)}" if missing else "")
+
+    def compile(self, intents: Iterable[Intent]) -> dict[str, NativeEntry]:
+        """Translate intents into links, routes and elements."""
+        return compile_intents(intents, self._owner)
+
+    def steps(self, plan: Plan[NativeEntry]) -> Iterable[TargetPlan[NativeEntry]]:
+        """Links first, and ports off their bridges; then rules; then ports on them and links up; what goes, goes last."""
+        return ordered(plan)
+
+    def read(self) -> dict[str, NativeEntry]:
+        """Return every entry that is installed, in the host's namespace and in those that carry our mark."""
+        return dict(self._look().entries)
+
+    def audit(self, expected: Mapping[str, NativeEntry]) -> dict[str, NativeEntry]:
+        """Read; what hangs on an interface that has not appeared yet counts as installed."""
+        reading = self._look()
+        waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
+        return {**reading.entries, **waiting}
+
+    def changed(self) -> bool:
+        """Whether a ruleset or an interface was changed since: by generation numbers, and by comparing all interfaces."""
+        return not self._memory.holds()
+
+    def apply(self, step: TargetPlan[NativeEntry]) -> Mapping[str, str]:
+        """Change the links, the ports or one ruleset; of a ruleset all or nothing."""
+        is_ruleset = step.target.startswith(target_of(""))
+        touched = [step.target.removeprefix(target_of("")) or self._host] if is_ruleset else None
+        if not self._memory.holds(touched):
+            self._memory.learn(None)
+        refused = self._rules.apply(step) if is_ruleset else run_step(self._host, step)
+        self._memory.renew(_namespaces(step.create), _namespaces(step.delete), touched)
+        if not refused:
+            self._announce(step)
+        return refused
+
+    def flush(self, released: Sequence[Released]) -> None:
+        """Cut the connections of EIPs that left a router, and forget the MACs of private addresses that left a port."""
+        by_router: dict[str, list[Released]] = {}
+        for item in released:
+            by_router.setdefault(names.router_namespace(item.vpc_id), []).append(item)
+        for router, items in by_router.items():
+            if exists(router):
+                _flush(router, items)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the kernel, nft and iproute2."""
+        return {
+            "kernel": os.uname().release,
+            "nftables": run(["nft", "--version"]).stdout.split()[1].removeprefix("v"),
+            "iproute2": run(["ip", "-V"]).stdout.strip().rpartition(" iproute2-")[2].partition(",")[0],
+        }
+
+    def announce(self, vpc_id: str, uplink_index: int, eips: Iterable[int]) -> None:
+        """Send one gratuitous ARP for each EIP from the router's leg on an uplink."""
+        announce(names.router_namespace(vpc_id), names.uplink_leg(uplink_index), eips)
+
+    def _look(self) -> Reading:
+        before = snapshot([self._host, *listed(names.NAMESPACE)])
+        reading = read_system(self._host, self._owner)
+        after = snapshot([self._host, *reading.namespaces])
+        self._memory.learn(after if after.items() <= before.items() else None)
+        return reading
+
+    def _announce(self, step: TargetPlan[NativeEntry]) -> None:
+        """Announce what is answered for from now on; a leg that is not connected yet has its turn with the ports."""
+        for router, leg, eip in _answered(step):
+            self._unannounced.setdefault((router, leg), []).append(eip)
+        for router, leg in list(self._unannounced):
+            if not exists(router):
+                del self._unannounced[router, leg]
+            elif _is_connected(router, leg, _PATIENCE if step.target == PORTS else 0):
+                announce(router, leg, self._unannounced.pop((router, leg)))
+
+
+def _is_connected(router: str, leg: str, patience: float) -> bool:
+    until = time.monotonic() + patience
+    while not (connected := is_connected(router, leg)) and time.monotonic() < until:
+        time.sleep(0.001)
+    return connected
+
+
+def _answered(step: TargetPlan[NativeEntry]) -> Iterator[tuple[str, str, int]]:
+    for entry in step.create:
+        if isinstance(entry, Element) and (entry.family, entry.set) == ("arp", "vn_eips"):
+            leg, _, eip = entry.element.partition(" . ")
+            yield entry.namespace, leg.strip('"'), parse_ip4(eip, what="EIP")
+
+
+def _namespaces(entries: Iterable[NativeEntry]) -> list[str]:
+    return [entry.name for entry in entries if isinstance(entry, Namespace)]
+
+
+def _waits(entry: NativeEntry, devices: frozenset[str]) -> bool:
+    match entry:
+        case Attachment():
+            return entry.needs not in devices
+        case Vlan():
+            return entry.leg not in devices
+        case _:
+            return False
+
+
+def _flush(router: str, items: Sequence[Released]) -> None:
+    cut_connections(router, {item.eip for item in items if item.eip is not None})
+    forget_neighbours(router, {item.ip for item in items if item.eip is None})

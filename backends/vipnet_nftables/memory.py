@@ -1,0 +1,43 @@
+"""What the kernel looked like when we last left it: enough to notice that somebody else was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vipnet_kernel.namespaces import exists
+from vipnet_kernel.netlink import links_fingerprint, ruleset_generation
+
+__all__ = ["Memory", "Snapshot", "snapshot"]
+
+Snapshot = dict[str, tuple[int, object]]
+
+
+class Memory:
+    """Ruleset generations and links by namespace. Knows nothing at first, and after it was told that it cannot know."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: Snapshot | None = None
+
+    def learn(self, seen: Snapshot | None) -> None:
+        """Take this for what is there; None: not known."""
+        self._seen = seen
+
+    def holds(self, namespaces: Iterable[str] | None = None) -> bool:
+        """Whether nothing differs from what is remembered, of some namespaces or of all."""
+        if self._seen is None:
+            return False
+        asked = self._seen if namespaces is None else list(namespaces)
+        return snapshot(asked) == {name: self._seen[name] for name in asked if name in self._seen}
+
+    def renew(self, made: Iterable[str], gone: Iterable[str], touched: Iterable[str] | None = None) -> None:
+        """Remember anew what some namespaces look like, or all, with those that were made and without those that went."""
+        if self._seen is not None:
+            kept = {name: seen for name, seen in self._seen.items() if name not in set(gone)}
+            self._seen = {**kept, **snapshot([*made, *(kept if touched is None else touched)])}
+
+
+def snapshot(namespaces: Iterable[str]) -> Snapshot:
+    """Look at namespaces; those that do not exist are left out."""
+    return {name: (ruleset_generation(name), links_fingerprint(name)) for name in namespaces if exists(name)}

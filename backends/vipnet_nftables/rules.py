@@ -1,0 +1,173 @@
+"""The targets `nft:*`: a ruleset changed in one transaction, and rebuilt whole where its rules are not as declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vipnet.errors import DataplaneError
+from vipnet.plan import TargetPlan
+from vipnet_kernel.namespaces import exists
+from vipnet_kernel.netlink import ruleset_generation
+from vipnet_kernel.sysctls import read_sysctls, write_sysctls
+from vipnet_nftables import nft
+from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton, target_of
+from vipnet_nftables.ruleset import HOST, TABLES, Kind, declaration
+
+__all__ = ["HOST_SYSCTLS", "Rules", "is_host_intact"]
+
+HOST_SYSCTLS = {f"bridge/bridge-nf-call-{family}tables": "0" for family in ("ip", "ip6", "arp")}
+"""With these on, bridged frames cross the rules of the host's own IP layer too."""
+
+_Line = tuple[str, str]
+"""A command, and the key of the entry that it is for ("": none)."""
+
+
+class Rules:
+    """Applies steps to rulesets. The host's rules belong to no entry: they come with the first one and go with the last."""
+
+    __slots__ = ("_host", "_intact_at")
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._intact_at: int | None = None
+
+    def apply(self, step: TargetPlan[NativeEntry]) -> dict[str, str]:
+        """Commit a step; return the reasons of what was refused, by key."""
+        namespace = step.target.removeprefix(target_of("")) or self._host
+        comes = bool(step.create or step.replace)
+        if not exists(namespace):
+            if comes:
+                raise DataplaneError(f"network namespace {namespace} is gone")
+            return {}
+        if namespace != self._host:
+            return _commit(namespace, step, _skeleton(step))
+        return self._apply_host(step, comes=comes)
+
+    def _apply_host(self, step: TargetPlan[NativeEntry], *, comes: bool) -> dict[str, str]:
+        if comes:
+            _settle_host(self._host)
+        refused = _commit(self._host, step, HOST if comes and not self._is_intact() else None)
+        if not refused and any(isinstance(entry, Guard) for entry in step.delete):
+            _leave_if_empty(self._host)
+        self._intact_at = ruleset_generation(self._host) if comes and not refused else None
+        return refused
+
+    def _is_intact(self) -> bool:
+        if self._intact_at is not None and self._intact_at == ruleset_generation(self._host):
+            return True
+        return nft.kind_of(nft.listing(self._host, families=TABLES[HOST], elements=False).form, (HOST,)) is not None
+
+
+def is_host_intact(host: str, form: frozenset[str]) -> bool:
+    """Whether the rules listed in the host's namespace are as declared, and its settings with them."""
+    off = all(value == "0" for value in read_sysctls(host, HOST_SYSCTLS).values())
+    return off and nft.kind_of(form, (HOST,)) is not None
+
+
+def _settle_host(host: str) -> None:
+    on = {name: "0" for name, value in read_sysctls(host, HOST_SYSCTLS).items() if value != "0"}
+    if on and (refused := write_sysctls(host, on)):
+        raise DataplaneError(f"settings {', '.join(refused)} cannot be switched off: {next(iter(refused.values()))}")
+
+
+def _skeleton(step: TargetPlan[NativeEntry]) -> Kind | None:
+    """The kind of rules to build anew, if any."""
+    comes = (*step.create, *(new for _, new in step.replace))
+    return next((entry.kind for entry in comes if isinstance(entry, Skeleton)), None)
+
+
+def _commit(namespace: str, step: TargetPlan[NativeEntry], build: Kind | None) -> dict[str, str]:
+    if any(isinstance(entry, Skeleton) for entry in step.delete):
+        lines = [(line, "") for line in _without_tables(("ip", "arp"))]
+    elif build is not None:
+        lines = list(_rebuilt(namespace, step, build))
+    else:
+        lines = list(_straight(step))
+    refusal = nft.transact(namespace, [line for line, _ in lines])
+    if refusal is not None and build is None:  # something was there already, or gone: look, and ask for the difference
+        lines = list(_remaining(namespace, step))
+        refusal = nft.transact(namespace, [line for line, _ in lines])
+    return {} if refusal is None else _blame(refusal, lines, step)
+
+
+def _straight(step: TargetPlan[NativeEntry]) -> Iterator[_Line]:
+    for entry in _goes(step):
+        yield entry.line("delete"), entry.key
+    for entry in _comes(step):
+        yield entry.line("add"), entry.key
+
+
+def _remaining(namespace: str, step: TargetPlan[NativeEntry]) -> Iterator[_Line]:
+    there = _elements(namespace)
+    wanted = {entry.line("delete"): entry for entry in _comes(step)}
+    for entry in _goes(step):
+        if (line := entry.line("delete")) in there and line not in wanted:
+            yield line, entry.key
+    for line, entry in wanted.items():
+        if there.get(line) != entry.line("add"):
+            if line in there:
+                yield line, entry.key
+            yield entry.line("add"), entry.key
+
+
+def _rebuilt(namespace: str, step: TargetPlan[NativeEntry], kind: Kind) -> Iterator[_Line]:
+    """New tables in place of the old ones; the elements that were there and do not go are taken along."""
+    kept = {line: (add, "") for line, add in _elements(namespace).items()}
+    for entry in _goes(step):
+        kept.pop(entry.line("delete"), None)
+    for entry in _comes(step):
+        kept[entry.line("delete")] = (entry.line("add"), entry.key)
+    declared = declaration(kind)
+    yield from ((line, "") for line in (*_without_tables(TABLES[kind]), *declared.splitlines()))
+    sets = _sets(declared)
+    yield from (line for line in kept.values() if line[1] or _set(line[0]) in sets)
+
+
+def _elements(namespace: str) -> dict[str, str]:
+    found = nft.listing(namespace, families=("bridge", "ip", "arp")).elements
+    return {element.line("delete"): element.line("add") for element in found}
+
+
+def _sets(declared: str) -> set[str]:
+    family, sets = "", set[str]()
+    for words in map(str.split, declared.splitlines()):
+        match words:
+            case ["table", family, *_]:
+                pass
+            case ["set" | "map", name, *_]:
+                sets.add(f"{family} {name}")
+            case _:
+                pass
+    return sets
+
+
+def _set(line: str) -> str:
+    _, _, family, _, name, *_ = line.split()
+    return f"{family} {name}"
+
+
+def _without_tables(families: Iterable[str]) -> Iterator[str]:
+    for family in families:
+        yield f"add table {family} {nft.TABLE}"  # so that deleting what is not there is no error
+        yield f"delete table {family} {nft.TABLE}"
+
+
+def _leave_if_empty(host: str) -> None:
+    if not nft.listing(host, families=TABLES[HOST]).elements:
+        nft.transact(host, list(_without_tables(TABLES[HOST])))
+
+
+def _goes(step: TargetPlan[NativeEntry]) -> list[Element | Guard]:
+    return [entry for entry in (*step.delete, *(old for old, _ in step.replace)) if isinstance(entry, Element | Guard)]
+
+
+def _comes(step: TargetPlan[NativeEntry]) -> list[Element | Guard]:
+    return [entry for entry in (*(new for _, new in step.replace), *step.create) if isinstance(entry, Element | Guard)]
+
+
+def _blame(refusal: nft.Refusal, lines: list[_Line], step: TargetPlan[NativeEntry]) -> dict[str, str]:
+    named = {lines[at][1]: reason for at, reason in refusal.lines.items() if at < len(lines) and lines[at][1]}
+    if named:
+        return named
+    keys = [entry.key for entry in (*step.create, *(new for _, new in step.replace), *step.delete)]
+    return dict.fromkeys(keys, refusal.reason)

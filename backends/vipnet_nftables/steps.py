@@ -1,0 +1,31 @@
+"""The order of a plan: at every moment what is connected is under rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vipnet.plan import Plan, TargetPlan
+from vipnet_nftables.entries import NativeEntry
+
+__all__ = ["LINKS", "PORTS", "ordered"]
+
+LINKS, PORTS = "links", "ports"
+
+
+def ordered(plan: Plan[NativeEntry]) -> Iterator[TargetPlan[NativeEntry]]:
+    """Split links and ports by what must come before the rules and what after.
+
+    A port that changes its bridge leaves the old one before the rules and joins the new one after them.
+    """
+    by_name = {target.target: target for target in plan.targets}
+    links, ports = (by_name.pop(name, TargetPlan(name)) for name in (LINKS, PORTS))
+    leaving = (*ports.delete, *(old for old, _ in ports.replace))
+    joining = (*ports.create, *(new for _, new in ports.replace))
+    steps = (
+        TargetPlan(LINKS, create=links.create, replace=links.replace),
+        TargetPlan(PORTS, delete=leaving),
+        *by_name.values(),
+        TargetPlan(PORTS, create=joining),
+        TargetPlan(LINKS, delete=links.delete),
+    )
+    return (step for step in steps if len(step))

@@ -1,0 +1,92 @@
+"""The systems under the contract: the simulator always, the others where this machine has what they need."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from vipnet.backend import BackendContext
+from vipnet.registry import available_backends, load_backend
+from vipnet.testing import Network, clear, standard_scene
+
+SYSTEMS = [pytest.param("simulator"), pytest.param("nftables", marks=pytest.mark.root)]
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    """The standard scene on each system; what it installed is taken away at the end."""
+    name: str = request.param
+    with ExitStack() as stack:
+        if name == "simulator":
+            yield _simulated()
+            return
+        _skip_unless_usable(name, required=request.config.getoption("--require-backend", default=None) or [])
+        yield _real(name, stack)
+
+
+def _simulated() -> Network:
+    from vipnet_simulator import SimulatorBackend
+    from vipnet_simulator.probe import SimulatedProbe
+
+    backend, scene = SimulatorBackend(BackendContext()), standard_scene()
+    return Network(backend, SimulatedProbe(backend, scene), scene)
+
+
+def _real(name: str, stack: ExitStack) -> Network:
+    from vipnet.lab import Lab
+    from vipnet.testing.real import RealProbe
+
+    scene = standard_scene()
+    lab = stack.enter_context(Lab(prefix=os.environ.get("VIPNET_LAB_PREFIX", "contract")))
+    probe = stack.enter_context(RealProbe(lab, scene))
+    backend = load_backend(name)(BackendContext(options={"namespace": lab.host}))
+    stack.callback(backend.close)
+    stack.callback(clear, backend)
+    return Network(backend, probe, scene)
+
+
+def _skip_unless_usable(name: str, *, required: list[str]) -> None:
+    found = {info.name: info for info in available_backends()}.get(name)
+    reason = "not installed" if found is None else "" if found.usable else found.reason
+    if reason and name in required:
+        pytest.fail(f"backend {name} is required: {reason}")
+    if reason:
+        pytest.skip(f"backend {name}: {reason}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table promises x systems."""
+    table: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            promise, system = _cell(report.nodeid)
+            if promise and (report.when == "call" or outcome != "passed"):
+                table[promise][system].append(outcome)
+    if table:
+        _print_table(terminalreporter, table)
+
+
+def _cell(nodeid: str) -> tuple[str, str]:
+    name, _, rest = nodeid.rpartition("::")[2].partition("[")
+    parts = name.split("_")
+    is_promise = "contract/test_packets" in nodeid and len(parts) > 1 and parts[1][1:].isdigit()
+    return (parts[1].upper(), rest.rstrip("]")) if is_promise else ("", "")
+
+
+def _print_table(terminal: pytest.TerminalReporter, table: dict[str, dict[str, list[str]]]) -> None:
+    systems = sorted({system for row in table.values() for system in row}, key=lambda name: (name != "simulator", name))
+    terminal.section("packet promises")
+    terminal.write_line("     " + "".join(f"{system:>12}" for system in systems))
+    for promise in sorted(table, key=lambda name: int(name[1:])):
+        terminal.write_line(f"{promise:<5}" + "".join(f"{_word(table[promise][system]):>12}" for system in systems))
+
+
+def _word(outcomes: list[str]) -> str:
+    if not outcomes:
+        return "-"
+    bad = sum(outcome in ("failed", "error") for outcome in outcomes)
+    return f"{bad}/{len(outcomes)} RED" if bad else "skipped" if "skipped" in outcomes else f"kept ({len(outcomes)})"

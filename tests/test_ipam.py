@@ -1,0 +1,114 @@
+"""The pool against a plain set."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vipnet.ipam import AddressPool, Direction
+
+DIRECTIONS: tuple[Direction, ...] = ("stepdown", "stepup", "random")
+
+
+@given(
+    first=st.integers(0, 2**32),
+    size=st.sampled_from([1, 2, 3, 4095, 4096, 4097, 9000]),
+    seed=st.integers(0, 2**32),
+    prefill=st.floats(0, 1),
+)
+@settings(max_examples=30, deadline=None)
+def test_pool_agrees_with_a_set(first: int, size: int, seed: int, prefill: float) -> None:
+    chance = random.Random(seed)
+    every = range(first, first + size)
+    used = set(chance.sample(every, int(size * prefill)))
+    pool = AddressPool.of(first, first + size - 1)
+    for ip in used:
+        pool = pool.hold(ip)
+    for _ in range(60):
+        direction = chance.choice(DIRECTIONS)
+        free = [ip for ip in every if ip not in used] if size < 5 else None
+        chosen = pool.choose(direction, random=chance.randrange)
+        if len(used) == size:
+            assert chosen is None
+            ip = chance.choice(sorted(used))
+            used.discard(ip)
+            pool = pool.release(ip)
+            continue
+        assert chosen is not None
+        assert chosen in pool
+        assert chosen not in used
+        if free:
+            assert chosen in free
+        if direction == "stepdown":
+            assert all(ip in used for ip in range(chosen + 1, first + size))
+        if direction == "stepup":
+            assert all(ip in used for ip in range(first, chosen))
+        used.add(chosen)
+        pool = pool.hold(chosen)
+        assert (pool.held, pool.free) == (len(used), size - len(used))
+
+
+def test_the_last_free_address_of_a_slash_8_is_found() -> None:
+    size = 1 << 24
+    pool = AddressPool.of(0, size - 1)
+    leaf, lonely = (1 << 4096) - 1, 7_654_321
+    del leaf
+    for ip in range(lonely - lonely % 4096, lonely - lonely % 4096 + 4096):
+        pool = pool.hold(ip)
+    pool = pool.release(lonely)
+    # a full neighbourhood: the other leaves stay free, so look at the neighbours through is_taken
+    assert not pool.is_taken(lonely)
+    assert pool.is_taken(lonely - 1)
+    assert pool.choose("stepdown", random=random.randrange) == size - 1
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_one_address(direction: Direction) -> None:
+    pool = AddressPool.of(9, 9)
+    assert pool.choose(direction, random=random.randrange) == 9
+    assert pool.hold(9).choose(direction, random=random.randrange) is None
+
+
+def test_random_is_uniform_over_what_is_free() -> None:
+    chance = random.Random(5)
+    pool = AddressPool.of(0, 9999)
+    for ip in range(10_000):
+        if ip % 2500:
+            pool = pool.hold(ip)
+    drawn = Counter(pool.choose("random", random=chance.randrange) for _ in range(4000))
+    assert sorted(drawn) == [0, 2500, 5000, 7500]  # type: ignore[type-var]
+    assert all(850 < count < 1150 for count in drawn.values())
+
+
+def test_an_ipv6_slash_64_has_both_ends() -> None:
+    first = 0x20010DB8 << 96
+    pool = AddressPool.of(first + 2, first + 2**64 - 3)
+    assert pool.choose("stepup", random=random.randrange) == first + 2
+    assert pool.choose("stepdown", random=random.randrange) == first + 2**64 - 3
+    assert pool.hold(first + 2).choose("stepup", random=random.randrange) == first + 3
+
+
+def test_resting_is_passed_over_but_free_and_due_in_time() -> None:
+    pool = AddressPool.of(10, 12).rest(12, until=50.0).hold(10, until=40.0)
+    assert (pool.held, pool.resting, pool.free) == (1, 1, 2)
+    assert pool.choose("stepdown", random=random.randrange) == 11
+    assert list(pool.due(39.0)) == []
+    assert list(pool.due(50.0)) == [10, 12]
+    assert pool.release(12, resting=True, until=50.0).choose("stepdown", random=random.randrange) == 12
+
+
+def test_an_old_pool_is_untouched_by_what_follows() -> None:
+    old = AddressPool.of(0, 9999)
+    new = old.hold(9999)
+    assert (old.choose("stepdown", random=random.randrange), new.choose("stepdown", random=random.randrange)) == (9999, 9998)
+
+
+@pytest.mark.parametrize("misuse", [lambda pool: pool.hold(1), lambda pool: pool.hold(99), lambda pool: pool.release(2)])
+def test_misuse_is_an_error(misuse: object) -> None:
+    pool = AddressPool.of(0, 9).hold(1)
+    with pytest.raises(ValueError, match="address"):
+        misuse(pool)  # type: ignore[operator]

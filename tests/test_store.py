@@ -1,0 +1,105 @@
+"""The store: what is written comes back, who may open it, what it refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from plane import DictBackend
+
+import vipnet
+from vipnet.config import Config
+from vipnet.controller import Controller
+from vipnet.store import open_store
+from vipnet.topology import KINDS
+
+
+def controller(path: Path, config: Config | None = None) -> Controller:
+    return Controller(config=config or Config(), store=open_store(f"sqlite:///{path}"), backend=DictBackend())
+
+
+def fill(cloud: Controller) -> None:
+    cloud.vpcs.create("v", "10.0.0.0/8", cidr6="2001:db8::/32")
+    cloud.networks.create("n", "10.1.0.0/24", vpc="v", prefix6="2001:db8:1::/64")
+    cloud.networks.create("pub", "203.0.113.0/24", server_type="eip", gateway="203.0.113.10")
+    cloud.hosts.create("h")
+    cloud.servers.create("a", nets=["n:10.1.0.9,2001:db8:1::9"], host="h", macs=["02:00:00:00:00:0A"])
+    cloud.servers.create("gone", nets=["n"])
+    cloud.servers.delete("gone")
+    cloud.groups.create("g", vrid=7)
+    cloud.groups.bind_guests("g", ["a"])
+    cloud.groups.attach_network("g", require_ipv6=True)
+    cloud.groups.create_eip("g", bandwidth=10)
+    cloud.networks.reserve_ip("n", "ü note", ["10.1.0.20", "2001:db8:1::20"], duration="1D")
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    cloud = controller(tmp_path / "s.db")
+    fill(cloud)
+    kept = {kind: sorted(map(repr, cloud.topology.all(kind))) for kind in KINDS}
+    cloud.close()
+    again = controller(tmp_path / "s.db")
+    assert {kind: sorted(map(repr, again.topology.all(kind))) for kind in KINDS} == kept
+    assert all(kept.values())
+    again.close()
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    cloud = controller(tmp_path / "folder" / "s.db")
+    fill(cloud)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "folder").iterdir()}
+    assert set(modes.values()) == {0o600}
+    cloud.close()
+
+
+def test_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
+    controller(tmp_path / "s.db").close()
+    with sqlite3.connect(tmp_path / "s.db") as sql:
+        sql.execute("UPDATE meta SET value = '7' WHERE key = 'schema'")
+    sql.close()
+    before = (tmp_path / "s.db").read_bytes()
+    with pytest.raises(vipnet.InputParameterError) as caught:
+        controller(tmp_path / "s.db")
+    expected = f"store sqlite:///{tmp_path}/s.db has schema 7; this vipnet knows schemas up to 1; use a newer vipnet"
+    assert caught.value.details == expected
+    assert (tmp_path / "s.db").read_bytes() == before
+
+
+def test_a_store_is_bound_to_its_backend_and_host(tmp_path: Path) -> None:
+    cloud = controller(tmp_path / "s.db")
+    cloud.hosts.create("h1")
+    cloud.close()
+    with pytest.raises(vipnet.InputParameterError) as caught:
+        controller(tmp_path / "s.db", Config(host="h1"))
+    assert caught.value.details == (
+        f"store sqlite:///{tmp_path}/s.db is bound to backend 'dict' and host '', not to backend 'dict' and host 'h1'; "
+        "use those, or another store"
+    )
+
+
+def test_the_database_itself_refuses_an_address_twice(tmp_path: Path) -> None:
+    one, two = controller(tmp_path / "s.db"), controller(tmp_path / "s.db")
+    fill(one)
+    one.close()
+    two.close()
+    one, two = controller(tmp_path / "s.db"), controller(tmp_path / "s.db")
+    one.eips.create("x", network="pub", ip_addr="203.0.113.50", bandwidth=1)
+    with pytest.raises(vipnet.ConflictError, match="changed by another process"):
+        two.eips.create("y", network="pub", ip_addr="203.0.113.50", bandwidth=1)
+    assert [eip.name for eip in two.eips.list()] == ["eip-for-grp-g"]
+    one.close()
+    two.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://x", "sqlite://", "file.db"])
+def test_an_unknown_url_is_refused(url: str) -> None:
+    with pytest.raises(vipnet.InputParameterError, match="use memory:, sqlite:///PATH"):
+        open_store(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.db").write_text("this is no database, it only looks like a file of some length\n" * 20)
+    with pytest.raises(vipnet.InputParameterError, match=r"store sqlite:///.*s\.db cannot be used"):
+        controller(tmp_path / "s.db")

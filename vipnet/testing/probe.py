@@ -1,0 +1,90 @@
+"""The questions that the promises ask, of a network of namespaces or of one in memory alike.
+
+Machines are named as in the scene; OUTSIDE is the one beyond the uplink. Each answers TCP, UDP and ICMP echo at all of
+its addresses, and tells who it is and whom it saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from vipnet.testing.scene import Scene
+
+__all__ = ["OUTSIDE", "VRRP_GROUP", "Announcement", "Answer", "Connection", "Frame", "Probe"]
+
+OUTSIDE = "outside"
+VRRP_GROUP = "224.0.0.18"
+
+Announcement = Literal["request", "reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Who answered, and which source address that machine saw."""
+
+    server: str
+    saw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One raw frame, forged at will; `src` and `dst` are the addresses inside, ARP's sender and target.
+
+    `onto` says to whose MAC it is addressed: a machine's name, an IP (whoever answers ARP for it), None: to all (VRRP:
+    to its group). `mac` is the source MAC, also inside ARP; None: the sender's own.
+    """
+
+    proto: Literal["arp-request", "arp-reply", "udp", "vrrp"]
+    src: str
+    dst: str
+    onto: str | None = None
+    mac: str | None = None
+
+
+class Connection(Protocol):
+    """An established TCP connection."""
+
+    def alive(self) -> bool:
+        """Whether what is sent still comes back."""
+        ...
+
+
+class Probe(Protocol):
+    """Asks one network."""
+
+    def refresh(self, scene: Scene) -> None:
+        """Take notice that what is installed has become that of `scene`."""
+        ...
+
+    def hold(self, server: str, vip: str, form: Announcement = "request") -> None:
+        """Let a server take a VIP, as keepalived would: it has the address, others no more, and it announces it."""
+        ...
+
+    def drop(self, server: str, vip: str) -> None:
+        """Take an address from a server again."""
+        ...
+
+    def udp(self, sender: str, dst: str, *, src: str | None = None, size: int = 64) -> Answer | None:
+        """Send a datagram of `size` bytes and return the answer, if it came from `dst` itself."""
+        ...
+
+    def tcp(self, sender: str, dst: str, *, src: str | None = None) -> Answer | None:
+        """Open a connection and return what its other end says."""
+        ...
+
+    def ping(self, sender: str, dst: str, *, src: str | None = None) -> bool:
+        """Whether an ICMP echo request is answered by `dst` itself."""
+        ...
+
+    def connect(self, sender: str, dst: str) -> Connection:
+        """Open a connection that stays. Raises ConnectionError when it cannot be opened."""
+        ...
+
+    def resolves(self, sender: str, ip: str) -> bool:
+        """Whether anybody answers ARP for an address."""
+        ...
+
+    def heard(self, sender: str, frame: Frame) -> frozenset[str]:
+        """Send a frame; return the machines that it was delivered to."""
+        ...

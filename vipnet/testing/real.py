@@ -1,0 +1,212 @@
+"""Real packets between the namespaces of a lab. Needs root."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from vipnet.lab import Lab, LabNode
+from vipnet.testing import frames
+from vipnet.testing.probe import OUTSIDE, Announcement, Answer, Frame
+from vipnet.testing.responder import PORT, Responders
+from vipnet.testing.scene import Scene
+
+__all__ = ["RealProbe"]
+
+SILENCE = 0.3
+"""Seconds without an answer that count as none; answers come within milliseconds."""
+
+_ALL, _ARP = 0x0003, 0x0806
+_ADDRESSED = {socket.PACKET_HOST, socket.PACKET_BROADCAST, socket.PACKET_MULTICAST}
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    stream: socket.socket
+
+    def alive(self) -> bool:
+        try:
+            self.stream.sendall(b"?")
+            return self.stream.recv(16) == b"?"
+        except OSError:
+            return False
+
+
+class RealProbe:
+    """Implements `vipnet.testing.Probe` in a lab, whose servers and outside client it adds. A context manager."""
+
+    def __init__(self, lab: Lab, scene: Scene) -> None:
+        self._scene = scene
+        self._nodes: dict[str, LabNode] = {OUTSIDE: lab.add_outside(device=scene.uplink_device, address=f"{scene.outside}/24")}
+        self._nodes |= {server.name: _added(lab, scene, server.name) for server in scene.servers}
+        self._holders: dict[tuple[str, str], str] = {}
+        self._connections: list[socket.socket] = []
+        self._ears = {name: node.call(partial(_packet_socket, _ALL)) for name, node in self._nodes.items()}
+        self._responders = Responders(self._nodes)
+
+    def __enter__(self) -> RealProbe:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._responders.close()
+        for opened in (*self._ears.values(), *self._connections):
+            opened.close()
+
+    def refresh(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def hold(self, server: str, vip: str, form: Announcement = "request") -> None:
+        place = (self._scene.server(server).segment, vip)
+        before = self._holders.get(place)
+        if before != server:
+            if before is not None:
+                self.drop(before, vip)
+            self._address("add", server, vip)
+            self._holders[place] = server
+        operation = 1 if form == "request" else 2
+        self._emit(server, frames.arp(operation, self._mac(server), vip, vip))
+
+    def drop(self, server: str, vip: str) -> None:
+        place = (self._scene.server(server).segment, vip)
+        if self._holders.get(place) == server:
+            self._address("del", server, vip)
+            del self._holders[place]
+
+    def udp(self, sender: str, dst: str, *, src: str | None = None, size: int = 64) -> Answer | None:
+        with self._socket(sender, src, socket.SOCK_DGRAM) as datagrams:
+            try:
+                datagrams.connect((dst, PORT))  # from now on answers of others are not received
+                datagrams.send(bytes(size))
+                answer = datagrams.recv(size)
+            except OSError:
+                return None
+        assert len(answer) == size
+        return _said(answer)
+
+    def tcp(self, sender: str, dst: str, *, src: str | None = None) -> Answer | None:
+        with self._socket(sender, src, socket.SOCK_STREAM) as stream:
+            try:
+                stream.connect((dst, PORT))
+                return _said(stream.recv(200))
+            except OSError:
+                return None
+
+    def ping(self, sender: str, dst: str, *, src: str | None = None) -> bool:
+        mark, raw = os.urandom(8), self._nodes[sender].call(partial(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1))
+        with raw:
+            raw.bind((src or "", 0))
+            try:
+                raw.sendto(frames.echo_request(int.from_bytes(mark[:2]), mark), (dst, 0))
+            except OSError:
+                return False
+            return _received(raw, lambda packet, peer: packet.endswith(mark) and packet[20] == 0 and peer[0] == dst) is not None
+
+    def connect(self, sender: str, dst: str) -> _Connection:
+        stream = self._socket(sender, None, socket.SOCK_STREAM)
+        self._connections.append(stream)
+        try:
+            stream.connect((dst, PORT))
+            stream.recv(200)
+        except OSError as error:
+            raise ConnectionError(f"{sender} cannot connect to {dst}") from error
+        return _Connection(stream)
+
+    def resolves(self, sender: str, ip: str) -> bool:
+        return self._resolve(sender, ip) is not None
+
+    def heard(self, sender: str, frame: Frame) -> frozenset[str]:
+        mark = os.urandom(8)
+        source = self._mac(sender) if frame.mac is None else frames.mac_bytes(frame.mac)
+        for ear in self._ears.values():
+            _drain(ear)
+        self._emit(sender, frames.build(frame, source=source, target=self._target(sender, frame.onto), mark=mark))
+        self._check_that_it_is_heard(sender)
+        return frozenset(name for name, ear in self._ears.items() if name != sender and mark in _drain(ear))
+
+    def _check_that_it_is_heard(self, sender: str) -> None:
+        # What comes after the frame, the same way, is answered: so the frame itself was dealt with before.
+        known = self._scene.eips[0].ip if sender == OUTSIDE else self._gateway(sender)
+        assert self.resolves(sender, known), f"{known} does not answer {sender}"
+        time.sleep(0.02)  # a router's other side is another queue
+
+    def _gateway(self, server: str) -> str:
+        return self._scene.segment(self._scene.server(server).segment).gateway_ip
+
+    def _target(self, sender: str, onto: str | None) -> bytes | None:
+        if onto is None or onto in self._nodes:
+            return None if onto is None else self._mac(onto)
+        found = self._resolve(sender, onto)
+        assert found is not None, f"nobody answers ARP for {onto}"
+        return found
+
+    def _resolve(self, sender: str, ip: str) -> bytes | None:
+        own = self._scene.outside if sender == OUTSIDE else self._scene.server(sender).ip
+        with self._nodes[sender].call(partial(_packet_socket, _ARP)) as ear:
+            ear.send(frames.arp(1, self._mac(sender), own, ip))
+            asked = socket.inet_aton(ip)
+            frame = _received(ear, lambda frame, _: frame[20:22] == b"\0\2" and frame[28:32] == asked)
+        return None if frame is None else frame[22:28]
+
+    def _mac(self, name: str) -> bytes:
+        return frames.mac_bytes(self._nodes[name].mac)
+
+    def _emit(self, sender: str, frame: bytes) -> None:
+        self._ears[sender].send(frame)
+
+    def _address(self, verb: str, server: str, vip: str) -> None:
+        self._nodes[server].run("ip", "address", verb, f"{vip}/32", "dev", "eth0")
+
+    def _socket(self, sender: str, src: str | None, kind: socket.SocketKind) -> socket.socket:
+        opened = self._nodes[sender].call(partial(socket.socket, socket.AF_INET, kind))
+        opened.settimeout(SILENCE)
+        opened.bind((src or "", 0))
+        return opened
+
+
+def _added(lab: Lab, scene: Scene, name: str) -> LabNode:
+    server = scene.server(name)
+    segment = scene.segment(server.segment)
+    address = f"{server.ip}/{segment.length}"
+    return lab.add_server(name, device=server.device, mac=server.mac, address=address, gateway=segment.gateway_ip)
+
+
+def _packet_socket(protocol: int) -> socket.socket:
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+    opened.bind(("eth0", protocol))
+    return opened
+
+
+def _received(ear: socket.socket, wanted: Callable[[bytes, Any], bool]) -> bytes | None:
+    deadline = time.monotonic() + SILENCE
+    while (left := deadline - time.monotonic()) > 0:
+        ear.settimeout(left)
+        try:
+            frame, peer = ear.recvfrom(65535)
+        except TimeoutError:
+            return None
+        if wanted(frame, peer):
+            return frame
+    return None
+
+
+def _drain(ear: socket.socket) -> bytes:
+    """All that was received for this machine until now."""
+    heard: list[bytes] = []
+    while True:
+        try:
+            frame, peer = ear.recvfrom(65535, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b"".join(heard)
+        if peer[2] in _ADDRESSED:
+            heard.append(frame)
+
+
+def _said(answer: bytes) -> Answer:
+    server, saw = answer.decode().split()
+    return Answer(server, saw)

@@ -1,0 +1,281 @@
+"""A small cloud as data, for packet tests: changed by returning another one, compiled by any backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from uuid import NAMESPACE_URL, uuid5
+
+from vipnet.addresses import parse_ip4
+from vipnet.intents import (
+    EipMapping,
+    Intent,
+    Member,
+    PortSecurity,
+    Released,
+    SubnetRouting,
+    SubnetSwitching,
+    Uplink,
+    UplinkSwitching,
+    VipBinding,
+    VpcRouting,
+)
+from vipnet.model import AccessMode, mac_of
+
+__all__ = ["Group", "Scene", "SceneEip", "Segment", "Server", "Vpc", "released", "standard_scene"]
+
+
+def _id(kind: str, name: str) -> str:
+    return str(uuid5(NAMESPACE_URL, f"vipnet:{kind}:{name}"))
+
+
+def _ip(text: str) -> int:
+    return parse_ip4(text, what="an address of the scene")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vpc:
+    """A private address space."""
+
+    name: str
+    tag: int
+    mode: AccessMode
+
+    @property
+    def id(self) -> str:
+        return _id("vpc", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A subnet of a VPC; `gateway` comes with the prefix length ("192.168.4.1/22")."""
+
+    name: str
+    vpc: str
+    gateway: str
+
+    @property
+    def id(self) -> str:
+        return _id("network", self.name)
+
+    @property
+    def gateway_ip(self) -> str:
+        return self.gateway.partition("/")[0]
+
+    @property
+    def length(self) -> int:
+        return int(self.gateway.partition("/")[2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server with one port."""
+
+    name: str
+    segment: str
+    ip: str
+
+    @property
+    def nic_id(self) -> str:
+        return _id("nic", self.name)
+
+    @property
+    def device(self) -> str:
+        return f"tap-{self.name}"
+
+    @property
+    def mac(self) -> str:
+        return mac_of(self.nic_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Servers of one segment that share a VIP."""
+
+    name: str
+    segment: str
+    vip: str
+    members: tuple[str, ...]
+
+    @property
+    def vip_id(self) -> str:
+        return _id("vip", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneEip:
+    """A public address that is mapped to the VIP of `group`."""
+
+    ip: str
+    group: str
+    bandwidth: int | None = None
+
+    @property
+    def id(self) -> str:
+        return _id("eip", self.ip)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """The whole cloud. `outside` is a machine beyond the uplink; all names are unique."""
+
+    vpcs: tuple[Vpc, ...]
+    segments: tuple[Segment, ...]
+    servers: tuple[Server, ...]
+    groups: tuple[Group, ...]
+    eips: tuple[SceneEip, ...]
+    uplink_device: str = "uplink0"
+    uplink_address: str = "203.0.113.2/24"
+    outside: str = "203.0.113.1"
+
+    def vpc(self, name: str) -> Vpc:
+        return next(vpc for vpc in self.vpcs if vpc.name == name)
+
+    def segment(self, name: str) -> Segment:
+        return next(segment for segment in self.segments if segment.name == name)
+
+    def server(self, name: str) -> Server:
+        return next(server for server in self.servers if server.name == name)
+
+    def group(self, name: str) -> Group:
+        return next(group for group in self.groups if group.name == name)
+
+    def with_members(self, group: str, *members: str) -> Scene:
+        """The same, but for who is in a group."""
+        changed = (replace(one, members=members) if one.name == group else one for one in self.groups)
+        return replace(self, groups=tuple(changed))
+
+    def without_eip(self, ip: str) -> Scene:
+        """The same, but that EIP is mapped to nothing."""
+        return replace(self, eips=tuple(eip for eip in self.eips if eip.ip != ip))
+
+    def with_eip(self, ip: str, group: str) -> Scene:
+        """The same, but that EIP is mapped to the VIP of that group."""
+        return replace(self, eips=(*self.without_eip(ip).eips, SceneEip(ip=ip, group=group)))
+
+    def intents(self) -> list[Intent]:
+        """What the network must do."""
+        return [
+            UplinkSwitching(uplink=self._uplink(), masquerade=True),
+            *(self._router(vpc) for vpc in self.vpcs),
+            *(intent for segment in self.segments for intent in self._segment(segment)),
+            *(self._port(server) for server in self.servers),
+            *(self._vip(group) for group in self.groups),
+            *(self._eip(eip) for eip in self.eips),
+        ]
+
+    def _uplink(self) -> Uplink:
+        ip, _, length = self.uplink_address.partition("/")
+        return Uplink(name="pub", index=0, device=self.uplink_device, address=(_ip(ip), int(length)), gateway=_ip(self.outside))
+
+    def _router(self, vpc: Vpc) -> VpcRouting:
+        return VpcRouting(vpc_id=vpc.id, tag=vpc.tag, mode=vpc.mode, mac=mac_of(vpc.id), uplinks=(self._uplink(),))
+
+    def _segment(self, segment: Segment) -> Iterator[Intent]:
+        vpc_id = self.vpc(segment.vpc).id
+        yield SubnetSwitching(network_id=segment.id, vpc_id=vpc_id, leg=None, vlan_id=0)
+        yield SubnetRouting(
+            network_id=segment.id,
+            vpc_id=vpc_id,
+            gateway=_ip(segment.gateway_ip),
+            length=segment.length,
+            gateway6=None,
+            length6=None,
+            mac=mac_of(segment.id),
+        )
+
+    def _port(self, server: Server) -> PortSecurity:
+        segment, groups = self.segment(server.segment), [group for group in self.groups if server.name in group.members]
+        peers = {name for group in groups for name in group.members} - {server.name}
+        return PortSecurity(
+            nic_id=server.nic_id,
+            network_id=segment.id,
+            vpc_id=self.vpc(segment.vpc).id,
+            device=server.device,
+            mac=server.mac,
+            ips=tuple(sorted({_ip(server.ip), *(_ip(group.vip) for group in groups)})),
+            ip6s=(),
+            vrrp_peers=tuple(sorted(self.server(name).device for name in peers)),
+        )
+
+    def _vip(self, group: Group) -> VipBinding:
+        segment, members = self.segment(group.segment), [self.server(name) for name in group.members]
+        return VipBinding(
+            vip_id=group.vip_id,
+            group_id=_id("group", group.name),
+            network_id=segment.id,
+            vpc_id=self.vpc(segment.vpc).id,
+            ip=_ip(group.vip),
+            ip6=None,
+            members=tuple(Member(nic_id=one.nic_id, device=one.device, mac=one.mac) for one in members),
+        )
+
+    def _eip(self, eip: SceneEip) -> EipMapping:
+        group = self.group(eip.group)
+        return EipMapping(
+            eip_id=eip.id,
+            vpc_id=self.vpc(self.segment(group.segment).vpc).id,
+            network_id=_id("network", "public"),
+            eip=_ip(eip.ip),
+            vip=_ip(group.vip),
+            bandwidth=eip.bandwidth,
+            uplink=self._uplink(),
+        )
+
+
+def released(before: Scene, after: Scene) -> list[Released]:
+    """What of `before` lives no more: mappings that went or lead elsewhere, VIPs that a port may use no more."""
+    maps = {one.id: one for one in after.intents() if isinstance(one, EipMapping)}
+    ports = {one.id: one for one in after.intents() if isinstance(one, PortSecurity)}
+    out: list[Released] = []
+    for old in before.intents():
+        if isinstance(old, EipMapping) and ((new := maps.get(old.id)) is None or (new.vpc_id, new.vip) != (old.vpc_id, old.vip)):
+            out.append(Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=old.vip, eip=old.eip))
+        elif isinstance(old, PortSecurity):
+            left = set(old.ips) - (set(ports[old.id].ips) if old.id in ports else set[int]())
+            out += [Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None) for ip in sorted(left)]
+    return out
+
+
+def standard_scene() -> Scene:
+    """The scene of the promises.
+
+    VPC red: `a` and `b` share a VIP with an EIP; `e` has one without; `c` is nobody's member; `d` is in another subnet.
+    Blue has the same CIDR and the same VIP. Green, grey and black have the other access modes.
+    """
+    return Scene(
+        vpcs=(
+            Vpc(name="red", tag=1, mode="eip-distgw"),
+            Vpc(name="blue", tag=2, mode="eip-distgw"),
+            Vpc(name="green", tag=3, mode="eip"),
+            Vpc(name="grey", tag=4, mode="distgw"),
+            Vpc(name="black", tag=5, mode="none"),
+        ),
+        segments=(
+            Segment(name="red-web", vpc="red", gateway="192.168.4.1/22"),
+            Segment(name="red-db", vpc="red", gateway="192.168.8.1/24"),
+            *(Segment(name=f"{vpc}-web", vpc=vpc, gateway="192.168.4.1/22") for vpc in ("blue", "green", "grey", "black")),
+        ),
+        servers=(
+            Server(name="a", segment="red-web", ip="192.168.7.247"),
+            Server(name="b", segment="red-web", ip="192.168.7.248"),
+            Server(name="c", segment="red-web", ip="192.168.7.10"),
+            Server(name="d", segment="red-db", ip="192.168.8.10"),
+            Server(name="e", segment="red-web", ip="192.168.7.20"),
+            Server(name="x", segment="blue-web", ip="192.168.7.247"),
+            Server(name="p", segment="green-web", ip="192.168.7.31"),
+            Server(name="q", segment="grey-web", ip="192.168.7.32"),
+            Server(name="r", segment="black-web", ip="192.168.7.33"),
+        ),
+        groups=(
+            Group(name="red", segment="red-web", vip="192.168.7.246", members=("a", "b")),
+            Group(name="spare", segment="red-web", vip="192.168.7.240", members=("e",)),
+            Group(name="blue", segment="blue-web", vip="192.168.7.246", members=("x",)),
+            Group(name="green", segment="green-web", vip="192.168.7.246", members=("p",)),
+        ),
+        eips=(
+            SceneEip(ip="203.0.113.100", group="red"),
+            SceneEip(ip="203.0.113.101", group="blue"),
+            SceneEip(ip="203.0.113.102", group="green"),
+        ),
+    )
