@@ -164,9 +164,10 @@ def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
         _read(tmp_path, "store = ")
 
 
-def test_toml_cannot_have_backend_as_text_and_table(tmp_path: Path) -> None:
-    with pytest.raises(InputParameterError, match=r"options of a backend are written under \[backends\.NAME\]"):
-        _read(tmp_path, 'backend = "nftables"\n[backend.nftables]\nnamespace = ""\n')
+def test_the_options_of_a_backend_may_be_headed_either_way(tmp_path: Path) -> None:
+    for header in ("backend.nftables", "backends.nftables"):
+        config = _read(tmp_path, f'backend = "nftables"\n[{header}]\nnamespace = "routers"\n')
+        assert (config.backend, config.backends) == ("nftables", {"nftables": {"namespace": "routers"}})
 
 
 def test_where_a_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

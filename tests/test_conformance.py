@@ -11,7 +11,7 @@ from conformance.runner import Bench, run_case
 from vipnet.cli import main
 from vipnet.cli.verbs import SECTIONS
 
-_CASES = load(Path(__file__).parent / "conformance" / "cases")
+_CASES = load(Path(__file__).parent / "support" / "conformance" / "cases")
 _VERBS = frozenset(verb.name for section in SECTIONS for verb in section.verbs)
 
 # Case -> the commands that it needs and that do not exist yet.

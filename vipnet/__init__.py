@@ -2,12 +2,16 @@
 
     with vipnet.Controller.open("vipnet.toml") as cloud:
         cloud.vpcs.create("prod", "192.168.0.0/16")
+
+Importing vipnet imports the errors; the rest comes when first named (PEP 562), so that a program which only wants to catch
+an error, or prints its help, does not wait for it.
 """
 
 from __future__ import annotations
 
-from vipnet.config import Config
-from vipnet.controller import Controller, Transaction
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from vipnet.errors import (
     BadRequestError,
     ConflictError,
@@ -25,9 +29,13 @@ from vipnet.errors import (
     UnsupportOperationError,
     VipnetError,
 )
-from vipnet.plan import Plan
-from vipnet.registry import available_backends
-from vipnet.topology import Topology
+
+if TYPE_CHECKING:
+    from vipnet.config import Config
+    from vipnet.controller import Controller, Transaction
+    from vipnet.plan import Plan
+    from vipnet.registry import available_backends
+    from vipnet.topology import Topology
 
 __all__ = [
     "BadRequestError",
@@ -52,3 +60,18 @@ __all__ = [
     "VipnetError",
     "available_backends",
 ]
+
+_HOMES = {
+    "Config": "vipnet.config",
+    "Controller": "vipnet.controller",
+    "Plan": "vipnet.plan",
+    "Topology": "vipnet.topology",
+    "Transaction": "vipnet.controller",
+    "available_backends": "vipnet.registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -2,7 +2,7 @@
 
 A wrong file is an InputParameterError that names the file, the key, the value and what would be accepted. TOML cannot
 hold `backend = "nftables"` and a table `[backend.nftables]` together, so the options of a backend are `[backends.NAME]`;
-a file that has no `backend = ...` may also write `[backend.NAME]`.
+the header `[backend.NAME]` is read as that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any, TypeGuard, get_args
@@ -19,11 +18,11 @@ from typing import Any, TypeGuard, get_args
 from vipnet.addresses import parse_ip4
 from vipnet.errors import InputParameterError
 from vipnet.intents import Uplink
-from vipnet.model import AllocDir, check_name
+from vipnet.model import DEVICE_NAME, AllocDir, check_name
 
 __all__ = ["ClassicConfig", "Config", "UplinkConfig", "config_from", "load_config", "store_path", "uplink_of", "uplinks"]
 
-_DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_BACKEND_HEADER = re.compile(r"^[ \t]*\[backend\.", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +115,15 @@ def load_config(path: Path) -> Config:
     except UnicodeDecodeError as error:
         raise InputParameterError(f"configuration file {str(path)!r} is not UTF-8 text") from error
     try:
-        return config_from(tomllib.loads(text), source=str(path))
+        return config_from(tomllib.loads(_BACKEND_HEADER.sub("[backends.", text)), source=str(path))
     except tomllib.TOMLDecodeError as error:
-        hint = "; options of a backend are written under [backends.NAME]" if "[backend." in text else ""
-        raise InputParameterError(f"{path} is not valid TOML: {error}{hint}") from error
+        raise InputParameterError(f"{path} is not valid TOML: {error}") from error
 
 
 def config_from(mapping: Mapping[str, Any], *, source: str) -> Config:
     """Check a configuration that was read from `source`. Raises InputParameterError that names it."""
     try:
-        values = _checked(_with_backends(mapping), _TOP, "")
+        values = _checked(mapping, _TOP, "")
         values["uplinks"] = {name: _uplink(name, table) for name, table in values.get("uplinks", {}).items()}
         values["classic"] = {name: _classic(name, table) for name, table in values.get("classic", {}).items()}
         return Config(**values)
@@ -170,7 +168,7 @@ def _state_home() -> Path:
 
 def _check_device(table: str, name: str, device: str) -> None:
     check_name("network" if table == "classic" else "uplink", name)
-    if _DEVICE.fullmatch(device) is None or device in (".", ".."):
+    if DEVICE_NAME.fullmatch(device) is None or device in (".", ".."):
         raise InputParameterError(
             f"device of {table}.{name} is {device!r}; it must be an interface name of 1-15 letters, digits, '_', '.' and '-'"
         )
@@ -202,12 +200,6 @@ def _uplink(name: str, table: Mapping[str, Any]) -> UplinkConfig:
 
 def _classic(name: str, table: Mapping[str, Any]) -> ClassicConfig:
     return ClassicConfig(name=name, **_checked(table, _CLASSIC, f"classic.{name}."))
-
-
-def _with_backends(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(mapping.get("backend"), Mapping) and "backends" not in mapping:
-        return {("backends" if key == "backend" else key): value for key, value in mapping.items()}
-    return mapping
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
@@ -276,6 +268,8 @@ def _checked(table: Mapping[str, Any], keys: Mapping[str, _Key], prefix: str) ->
 
 
 def _unknown(name: str, keys: Mapping[str, _Key], prefix: str) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(str(name), keys, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "known here: " + ", ".join(keys)
     return f"key {prefix + str(name)!r} is not known; {hint}"

@@ -16,7 +16,7 @@ CHECK = "/etc/keepalived/check_nginx.sh"
 MEMBERS_MAX = 127
 """So many members have priorities of their own; see `_priority`."""
 
-_COMMAND = re.compile(r"/[A-Za-z0-9 %&+,\-./:=?_]*")
+_COMMAND = re.compile(r"(/[A-Za-z0-9%&+,\-./:=?_]*|[A-Za-z0-9][A-Za-z0-9+\-._]*)( [A-Za-z0-9 %&+,\-./:=?_]*)?")
 _DEVICE = re.compile(r"[A-Za-z0-9_.\-]{1,15}")
 
 
@@ -39,9 +39,9 @@ def keepalived_config(
 
     `addresses` are the members' own IPv4 addresses in the order of the group, `position` the place of this one among
     them (0: preferred). `length` and `length6` are prefix lengths of `vip` and `vip6`. With `vrid` None the members
-    advertise to each other by unicast. `advert_int` is in seconds, 0.01 to 40.95, in steps of 0.01. `check` is the command,
-    with an absolute path, whose exit status other than 0 moves the VIP. Without `preempt` a repaired member does not
-    take the VIP back while its holder is well.
+    advertise to each other by unicast. `advert_int` is in seconds, 0.01 to 40.95, in steps of 0.01. `check` is the command
+    whose exit status other than 0 moves the VIP. Without `preempt` a repaired member does not take the VIP back while
+    its holder is well.
 
     Raises InputParameterError for an interval, device or check that keepalived would not read as meant, and
     NotSupportedError for more than `MEMBERS_MAX` members.
@@ -138,8 +138,8 @@ def _checked_device(device: str) -> str:
 def _checked_command(command: str) -> str:
     if _COMMAND.fullmatch(command) is None or len(command) > 256:
         raise InputParameterError(
-            f"check {command!r} is not accepted; name a program by its absolute path, and its arguments, in at most 256 "
-            "letters, digits, blanks and characters of %&+,-./:=?_ (keepalived starts it without a shell)"
+            f"check {command!r} is not accepted; give a program, by name or absolute path, and its arguments, in at most "
+            "256 letters, digits, blanks and characters of %&+,-./:=?_ (keepalived starts it without a shell)"
         )
     return command
 

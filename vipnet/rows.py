@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
@@ -29,8 +30,9 @@ class Schema:
     tables: Mapping[type[Thing], Table]
 
 
+@functools.cache
 def make_schema() -> Schema:
-    """Describe the tables."""
+    """Describe the tables; once a process, since describing them costs more than a small transaction."""
     from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text
 
     metadata = MetaData()

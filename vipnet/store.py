@@ -86,9 +86,9 @@ def open_store(url: str) -> Store:
     if url == "memory:":
         return MemoryStore()
     if path is None:
-        return SqlStore(url, url)
+        return SqlStore(url)
     _make_private(path)
-    return SqlStore(f"sqlite:///{path}", f"sqlite:///{path}")
+    return SqlStore(f"sqlite:///{path}")
 
 
 def _make_private(path: Path) -> None:
@@ -129,9 +129,9 @@ class MemoryStore:
 class SqlStore:
     """A store in a database, through SQLAlchemy Core. Not thread-safe: its Controller serialises."""
 
-    def __init__(self, url: str, shown: str) -> None:
-        self.url = shown
+    def __init__(self, url: str) -> None:
         self._engine = _engine(url)
+        self.url = self._engine.url.render_as_string(hide_password=True)
         self._schema = make_schema()
         with self._transaction() as sql:
             self._check_version(sql)
@@ -172,7 +172,7 @@ class SqlStore:
             for kind, table in self._schema.tables.items():
                 columns = ", ".join(table.columns.keys())
                 # driver SQL: compiling thirteen statements would cost a short-lived process more than running them
-                for row in sql.exec_driver_sql(f"SELECT {columns} FROM {table.name}").mappings():
+                for row in sql.exec_driver_sql(f"SELECT {columns} FROM {table.name}").mappings():  # noqa: S608 -- our names
                     topology = topology.put(decoded(kind, dict(row)))
             revisions = sql.execute(self._schema.revisions.select().order_by(self._schema.revisions.c.id)).all()
         return Loaded(
@@ -283,10 +283,17 @@ def _pending(row: Any) -> Pending:
 
 def _engine(url: str) -> Engine:
     from sqlalchemy import create_engine, event
+    from sqlalchemy.exc import ArgumentError
     from sqlalchemy.pool import StaticPool
 
     if not url.startswith("sqlite:"):
-        return create_engine(url)
+        try:
+            return create_engine(url)
+        except (ArgumentError, ImportError) as error:
+            raise InputParameterError(
+                f"store {url.partition('://')[0]}://… cannot be opened: {error}; install its driver (pip install psycopg), "
+                "or use sqlite:///PATH"
+            ) from error
     # One connection, handed from thread to thread by the Controller's lock; the driver's own transactions are switched
     # off because they begin too late: a read and a write of one transaction must see one state.
     engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None})

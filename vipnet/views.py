@@ -80,6 +80,7 @@ class AddressView:
     owner_id: str | None
     notes: str
     expired_at: str | None
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +158,7 @@ class GroupGuestView:
     group_id: str
     server: str
     server_id: str
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,7 @@ class GroupNetworkView:
     ip6_addr: str | None
     eip_id: str | None
     eip_addr: str | None
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

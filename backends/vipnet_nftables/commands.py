@@ -11,7 +11,7 @@ from vipnet_kernel.links import inventory, ip_batch
 from vipnet_kernel.namespaces import exists
 from vipnet_kernel.sysctls import write_sysctls
 from vipnet_nftables.entries import Element, Guard, LinkEntry, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import Attachment, Command, Namespace, Vlan
+from vipnet_nftables.link_entries import Attachment, Command, Namespace, Route, Sysctl, Veth, Vlan
 
 __all__ = ["run_step"]
 
@@ -33,15 +33,32 @@ def run_step(host: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
 
     Commands are no transaction: after a refusal the step is taken back, as far as the kernel lets it.
     """
-    old = [entry for entry in (*step.delete, *(old for old, _ in step.replace)) if _is_link(entry)]
-    new = [entry for entry in (*(new for _, new in step.replace), *step.create) if _is_link(entry)]
-    refused = _unmake(host, old) | _foreign(new)
-    if not refused:
-        refused = _make(host, new)
+    old, new, changing = _sorted(step)
+    refused = _foreign(new) or _unmake(host, old) or dict(_run(host, [*_makings(new), *changing], _DONE_BEFORE))
     if refused:
-        _unmake(host, [entry for entry in new if entry.key not in _foreign(new)])
-        _make(host, old)
+        back = step.inverse()
+        taken = _foreign(new)
+        old, new, changing = _sorted(back.without(frozenset(taken)))
+        _unmake(host, old)
+        dict(_run(host, [*_makings(new), *changing], _DONE_BEFORE))
     return refused
+
+
+def _sorted(step: TargetPlan[NativeEntry]) -> tuple[list[LinkEntry], list[LinkEntry], list[_Work]]:
+    """What is unmade, what is made, and what is changed in place."""
+    old = [entry for entry in step.delete if _is_link(entry)]
+    new = [entry for entry in step.create if _is_link(entry)]
+    changing: list[_Work] = []
+    for before, after in step.replace:
+        match before, after:
+            case (Veth(), Veth()) if after.is_adjustable(before):
+                changing += [(after, command) for command in after.adjusting()]
+            case (Route() | Sysctl(), Route() | Sysctl()):
+                changing += [(after, command) for command in after.making()]
+            case _:
+                old += [before] if _is_link(before) else []
+                new += [after] if _is_link(after) else []
+    return old, new, changing
 
 
 def _is_link(entry: NativeEntry) -> TypeGuard[LinkEntry]:
@@ -55,9 +72,8 @@ def _foreign(entries: Iterable[LinkEntry]) -> dict[str, str]:
     return {entry.key: f"namespace {entry.name} belongs to {alias}" for entry, alias in found if alias not in ("", entry.alias)}
 
 
-def _make(host: str, entries: Iterable[LinkEntry]) -> dict[str, str]:
-    work = [(entry, command) for entry in entries for command in entry.making()]
-    return dict(_run(host, work, _DONE_BEFORE))
+def _makings(entries: Iterable[LinkEntry]) -> list[_Work]:
+    return [(entry, command) for entry in entries for command in entry.making()]
 
 
 def _unmake(host: str, entries: Sequence[LinkEntry]) -> dict[str, str]:

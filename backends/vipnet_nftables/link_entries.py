@@ -132,9 +132,9 @@ class Vlan(_OfLinks):
 
 @dataclass(frozen=True, slots=True)
 class Veth(_OfLinks):
-    """A leg `name` in `namespace`, up; its far end, in `far_namespace`, is down until an entry of its own sets it up.
+    """A leg `name` in `namespace`; its far end, in `far_namespace`, is down until an entry of its own sets it up.
 
-    `mac` "": any. `master`: the bridge of the far end, "" for none.
+    `mac` "": any. `master`: the bridge of the far end, "" for none. `up`: whether the leg is.
     """
 
     name: str
@@ -143,6 +143,7 @@ class Veth(_OfLinks):
     far: str
     far_namespace: str
     master: str
+    up: bool = True
 
     @property
     def key(self) -> str:
@@ -150,18 +151,29 @@ class Veth(_OfLinks):
 
     @property
     def text(self) -> str:
-        mac = f" address {self.mac}" if self.mac else ""
-        return f"link add name {self.far} type veth peer name {self.name}{mac} netns {self.namespace}"
+        state = "" if self.up else " (down)"
+        return f"link add name {self.far} type veth peer name {self.name}{self._mac} netns {self.namespace}{state}"
+
+    @property
+    def _mac(self) -> str:
+        return f" address {self.mac}" if self.mac else ""
 
     def making(self) -> tuple[Command, ...]:
+        add = f"link add name {self.far} type veth peer name {self.name}{self._mac} netns {self.namespace}"
         there = self.far_namespace
-        port = (Command(3, there, f"link set dev {self.far} master {self.master}"),) if self.master else ()
+        return Command(3, there, add), Command(3, there, f"link set dev {self.far} addrgenmode none"), *self.adjusting()
+
+    def adjusting(self) -> tuple[Command, ...]:
+        """Put right what can be without making it anew."""
+        master = f"master {self.master}" if self.master else "nomaster"
         return (
-            Command(3, there, self.text),
-            Command(3, there, f"link set dev {self.far} addrgenmode none"),
-            *port,
-            Command(4, self.namespace, f"link set dev {self.name} up"),
+            Command(4, self.far_namespace, f"link set dev {self.far} {master}"),
+            Command(4, self.namespace, f"link set dev {self.name}{self._mac} up"),
         )
+
+    def is_adjustable(self, old: Veth) -> bool:
+        """Whether it is the same pair as `old`."""
+        return (self.name, self.namespace, self.far_namespace) == (old.name, old.namespace, old.far_namespace)
 
     def unmaking(self) -> tuple[Command, ...]:
         return (Command(7, self.far_namespace, f"link del dev {self.far}"),)

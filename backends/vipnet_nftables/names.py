@@ -26,6 +26,7 @@ __all__ = [
     "subnet_leg",
     "transit_end",
     "trunk",
+    "trunk_bridge",
     "uplink_bridge",
     "uplink_leg",
 ]
@@ -84,6 +85,11 @@ def uplink_leg(index: int) -> str:
 def trunk(network_id: str) -> str:
     """The VLAN interface of a classic network on its physical leg."""
     return f"vnc{short_id(network_id)}"
+
+
+def trunk_bridge(trunk: str) -> str:
+    """The bridge that a VLAN interface of ours belongs to."""
+    return f"vnb{trunk[3:]}"
 
 
 def far_end(namespace: str, leg: str) -> str:

@@ -22,7 +22,6 @@ __all__ = ["Reading", "read_system"]
 
 _ROUTERS: Final = tuple(kind for kind in TABLES if kind.startswith("router-"))
 _FIRST_PREF, _LAST_PREF = 90, 400
-_UNMANAGED_MACS = {names.TRANSIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,13 @@ def _up(namespace: str, link: Link) -> Iterator[NativeEntry]:
 def _legs(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[NativeEntry]:
     near = dict(_near_ends(own))
     for where, far in _far_ends(around, own):
-        namespace, leg = near.get(far.name, ("", None))
-        mac = "" if leg is None or leg.name in _UNMANAGED_MACS else leg.mac
-        name = leg.name if leg is not None and leg.up else ""
-        yield Veth(name, namespace, mac, far.name, where, far.master)
-        yield from _up(where, far)
+        if far.name in near:
+            namespace, leg = near[far.name]
+            mac = "" if leg.name == names.TRANSIT else leg.mac
+            yield Veth(leg.name, namespace, mac, far.name, where, far.master, leg.up)
+            yield from _up(where, far)
+        else:
+            yield Veth("", "", "", far.name, where, far.master)
 
 
 def _near_ends(own: Mapping[str, Inventory]) -> Iterator[tuple[str, tuple[str, Link]]]:

@@ -33,7 +33,7 @@ TABLES: Final[dict[Kind, tuple[str, ...]]] = {
 
 # vn_guest: a port's frames leave it only with its own MAC and addresses, in both headers. A tagged, LLC or IPv6 frame is
 # of neither type and ends at the drop.
-# vn_leg: a physical leg may not claim what is ours; the mark tells which network it is a leg of, as nft here has no
+# vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs; the mark tells which network it is a leg of, as nft here has no
 # bridge name to match.
 # vn_forward: what reaches a port unasked (flooded unicast, VRRP of others) stops here; VRRP does not reach the router either.
 # vn_input: the host itself is on none of these segments.
@@ -60,16 +60,17 @@ table bridge vipnet {
 		drop
 	}
 	chain vn_leg {
+		ether type { 8021q, 8021ad } drop
 		ether type arp meta mark . arp saddr ip @vn_claims drop
 		ether type ip meta mark . ip saddr @vn_claims drop
 		meta mark set 0
 	}
 	chain vn_forward {
 		type filter hook forward priority -300; policy accept;
-		iifname @vn_ports ip protocol 112 iifname . oifname @vn_vrrp accept
-		iifname @vn_ports ip protocol 112 drop
 		oifname @vn_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether type ip \
 			oifname . ether daddr . ip daddr != @vn_ip drop
+		iifname @vn_ports ip protocol 112 iifname . oifname @vn_vrrp accept
+		iifname @vn_ports ip protocol 112 drop
 	}
 	chain vn_input {
 		type filter hook input priority -300; policy accept;

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from vipnet.plan import Plan, TargetPlan
 from vipnet_nftables.entries import NativeEntry
+from vipnet_nftables.link_entries import Attachment, Up, Veth, Vlan
+from vipnet_nftables.names import trunk_bridge
 
 __all__ = ["LINKS", "PORTS", "ordered"]
 
@@ -20,7 +22,7 @@ def ordered(plan: Plan[NativeEntry]) -> Iterator[TargetPlan[NativeEntry]]:
     by_name = {target.target: target for target in plan.targets}
     links, ports = (by_name.pop(name, TargetPlan(name)) for name in (LINKS, PORTS))
     leaving = (*ports.delete, *(old for old, _ in ports.replace))
-    joining = (*ports.create, *(new for _, new in ports.replace))
+    joining = (*ports.create, *(new for _, new in ports.replace), *_remade(links))
     steps = (
         TargetPlan(LINKS, create=links.create, replace=links.replace),
         TargetPlan(PORTS, delete=leaving),
@@ -29,3 +31,15 @@ def ordered(plan: Plan[NativeEntry]) -> Iterator[TargetPlan[NativeEntry]]:
         TargetPlan(LINKS, delete=links.delete),
     )
     return (step for step in steps if len(step))
+
+
+def _remade(links: TargetPlan[NativeEntry]) -> Iterator[NativeEntry]:
+    """Ports that were there and are not when their interface is made anew."""
+    for _, new in links.replace:
+        match new:
+            case Vlan():
+                yield Attachment(new.name, trunk_bridge(new.name), needs=new.leg)
+            case Veth():
+                yield Up(new.far_namespace, new.far)
+            case _:
+                pass

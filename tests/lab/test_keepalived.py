@@ -71,7 +71,9 @@ def test_refuses_intervals_that_version_3_cannot_say(interval: float) -> None:
         config(0, advert_int=interval)
 
 
-@pytest.mark.parametrize("check", ["check.sh", "", '/true"', "/true\n}", "/a\\b", "/a $X", "/a!b", "/#", "/true ~SEQ(a,1,2)"])
+@pytest.mark.parametrize(
+    "check", ["bin/check.sh", "", " ", "-x", '/true"', "/true\n}", "/a\\b", "/a $X", "/a!b", "/#", "/true ~SEQ(a,1,2)"]
+)
 def test_refuses_checks_that_keepalived_would_read_otherwise(check: str) -> None:
     with pytest.raises(InputParameterError, match="check"):
         config(0, check=check)
@@ -85,6 +87,7 @@ def test_refuses_checks_that_keepalived_would_read_otherwise(check: str) -> None
         config(1, vrid=None),
         config(0, vrid=None, addresses=(A,)),
         config(0, advert_int=0.15, preempt=False),
+        config(0, check="pidof nginx"),
         config(0, check="/usr/bin/test -e http://127.0.0.1:80/a?x=1&y=%20_+,"),
         config(MEMBERS_MAX - 1, addresses=tuple(range(A, A + MEMBERS_MAX))),
         keepalived_config(

@@ -59,6 +59,7 @@ def create_network(
     In a VPC the gateway is the prefix's first address and the range what is left without the last two; in the classic VPC
     the range is the whole prefix, for EIPs network+2 to broadcast-1. `start_ip` and `end_ip` narrow it.
     """
+    check_name("network", name)
     owner = find(draft.topology, Vpc, vpc or DEFAULT_VPC)
     kind = word(server_type or "guest", what="server_type", known=get_args(ServerType))
     if kind == "eip" and owner.id != DEFAULT_VPC:

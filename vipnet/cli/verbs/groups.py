@@ -118,7 +118,7 @@ GROUPS = Section(
             "keepalived-config GROUP SERVER",
             "groups.keepalived_config",
             "Print the keepalived.conf of a member.",
-            "keepalived-config nginx node1 --check 'pidof nginx'",
+            "keepalived-config nginx node1 --check '/usr/bin/pidof nginx'",
             text("--advert-int", "SECONDS", "time between advertisements"),
             text("--check", "COMMAND", "the command that says whether the member is well"),
         ),
