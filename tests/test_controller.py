@@ -136,7 +136,9 @@ def test_a_resync_sets_refused_entries_aside_and_commits_the_rest(tells_which: b
     plane.tells_which = tells_which
     report = cloud.apply()
     assert set(plane.installed) == expected
-    assert [entry.object for entry in report.quarantined] == [bad]
+    assert [(entry.object, entry.reason) for entry in report.quarantined] == [
+        ("vip:nginx", "no space left" if tells_which else "batch refused")
+    ]
     assert cloud.status().quarantined
 
 

@@ -21,6 +21,7 @@ from vipnet.errors import DataplaneError, InvalidStatusError
 from vipnet.intents import Released
 from vipnet.model import Eip, Vip
 from vipnet.operations.draft import Change, Draft, World
+from vipnet.naming import named, naming
 from vipnet.plan import Plan
 from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, resync, resync_plan
 from vipnet.registry import load_backend
@@ -186,7 +187,8 @@ class Controller(_Verbs):
             self._finish_pending()
             draft = Draft(self._topology, self.config, self._world)
             result = operation(draft)
-            self._commit(draft)
+            with naming(draft.topology):
+                self._commit(draft)
             return view(replace(self.read(), warnings=tuple(draft.warnings)), result)
 
     @contextmanager
@@ -202,7 +204,8 @@ class Controller(_Verbs):
             self._open = Transaction(draft)
             try:
                 yield self._open
-                self._open.plan = self._work(draft).plan if dry_run else self._commit(draft)
+                with naming(draft.topology):
+                    self._open.plan = self._work(draft).plan if dry_run else self._commit(draft)
             finally:
                 self._open = None
 
@@ -279,7 +282,8 @@ class Controller(_Verbs):
 
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
-        plan, aside = resync(self.backend, self.config, self._topology)
+        plan, found = resync(self.backend, self.config, self._topology)
+        aside = [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
         self.backend.flush([entry for pending in self._pending for entry in pending.released])
         self._quarantined = tuple(aside)
         if self._pending:
@@ -297,7 +301,7 @@ class Controller(_Verbs):
 
     def plan(self) -> Plan[Any]:
         """Compare the desired state with what is installed, changing nothing. Raises DataplaneError if it cannot be read."""
-        with self._exclusive():
+        with self._exclusive(), naming(self._topology):
             self._require_usable()
             return resync_plan(self.backend, self.config, self._topology)[0]
 
@@ -306,7 +310,7 @@ class Controller(_Verbs):
 
         `audit` asks for everything to be read back even where the backend could tell by cheaper means that nothing moved.
         """
-        with self._exclusive():
+        with self._exclusive(), naming(self._topology):
             if audit or self._pending or not self._synced or self.backend.changed():
                 plan, aside = self._resync()
             else:

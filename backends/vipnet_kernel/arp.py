@@ -2,34 +2,71 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
-from vipnet_kernel.namespaces import entered
+from vipnet_kernel.namespaces import entered, number
 
-__all__ = ["announce"]
+__all__ = ["Announcer"]
 
 _ARP = 0x0806
 _EVERYBODY = b"\xff" * 6
+_GET_MAC = 0x8927
+_MOST_SOCKETS = 64
 
 
-def announce(namespace: str, device: str, ips: Iterable[int]) -> None:
-    """Send one gratuitous ARP (request form) for each address from a device, with the device's own MAC.
+class Announcer:
+    """Sends gratuitous ARP from interfaces of any namespace.
 
-    The frames pass no ARP chain. Raises DataplaneError when the device is not there or down.
+    Closing a packet socket waits for the whole kernel (10-20 ms), so a few are kept; one keeps its namespace alive,
+    so `forget` a namespace before deleting it.
     """
-    try:
-        with entered(namespace), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
-            raw.bind((device, 0))
-            mac: bytes = raw.getsockname()[4]
+
+    __slots__ = ("_sockets",)
+
+    def __init__(self) -> None:
+        self._sockets: dict[str, tuple[int, socket.socket]] = {}
+
+    def announce(self, namespace: str, device: str, ips: Collection[int]) -> None:
+        """Send one gratuitous ARP (request form) for each address, with the interface's own MAC; they pass no ARP chain.
+
+        Raises DataplaneError when the interface is not there or down.
+        """
+        try:
+            raw = self._socket(namespace)
+            mac = fcntl.ioctl(raw, _GET_MAC, struct.pack("16s24x", device.encode()))[18:24]
             for ip in ips:
-                raw.send(_request(mac, ip.to_bytes(4, "big")))
-    except OSError as error:
-        some = ", ".join(format_ip4(ip) for ip in list(ips)[:3])
-        raise DataplaneError(f"{some} cannot be announced on {device} of {namespace}: {error.strerror}") from error
+                raw.sendto(_request(mac, ip.to_bytes(4, "big")), (device, _ARP))
+        except OSError as error:
+            some = ", ".join(format_ip4(ip) for ip in list(ips)[:3])
+            raise DataplaneError(f"{some} cannot be announced on {device} of {namespace}: {error.strerror}") from error
+
+    def forget(self, namespace: str) -> None:
+        """Let go of a namespace."""
+        _, raw = self._sockets.pop(namespace, (0, None))
+        if raw is not None:
+            raw.close()
+
+    def close(self) -> None:
+        """Let go of all."""
+        for namespace in list(self._sockets):
+            self.forget(namespace)
+
+    def _socket(self, namespace: str) -> socket.socket:
+        there = number(namespace)
+        known, raw = self._sockets.get(namespace, (0, None))
+        if raw is None or known != there:  # another one of the same name
+            self.forget(namespace)
+            if len(self._sockets) >= _MOST_SOCKETS:
+                self.forget(next(iter(self._sockets)))
+            with entered(namespace):
+                raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self._sockets[namespace] = there, raw
+        return raw
 
 
 def _request(mac: bytes, ip: bytes) -> bytes:

@@ -10,13 +10,13 @@ import ctypes
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vipnet.errors import DataplaneError
 
-__all__ = ["entered", "exists", "identity", "listed", "scratch"]
+__all__ = ["entered", "exists", "identity", "listed", "number", "scratch"]
 
 _CLONE_NEWNET = 0x40000000
 _HOME = "/proc/thread-self/ns/net"
@@ -29,7 +29,7 @@ def _libc() -> ctypes.CDLL:
 
 
 @contextmanager
-def entered(namespace: str) -> Iterator[None]:
+def entered(namespace: str) -> Generator[None]:
     """Be in the namespace of this name ("": stay) with the calling thread for the length of a `with` block.
 
     Raises DataplaneError when there is none.
@@ -43,7 +43,7 @@ def entered(namespace: str) -> Iterator[None]:
 
 
 @contextmanager
-def scratch() -> Iterator[None]:
+def scratch() -> Generator[None]:
     """Be in an empty namespace that nobody else sees and that vanishes with the `with` block."""
     with _returning():
         _checked(_libc().unshare(_CLONE_NEWNET), "a scratch namespace cannot be made")
@@ -64,13 +64,18 @@ def listed(pattern: re.Pattern[str]) -> list[str]:
     return sorted(name for name in names if pattern.fullmatch(name))
 
 
+def number(namespace: str) -> int:
+    """The kernel's number of a namespace that exists: another one of the same name has another."""
+    return (_FOLDER / namespace if namespace else Path(_HOME)).stat().st_ino
+
+
 def identity(namespace: str) -> str:
     """What tells this namespace from the others of the machine: its name, or for "" its number in the kernel."""
-    return namespace or f"net:{Path(_HOME).stat().st_ino}"
+    return namespace or f"net:{number(namespace)}"
 
 
 @contextmanager
-def _returning() -> Iterator[None]:
+def _returning() -> Generator[None]:
     home = os.open(_HOME, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield

@@ -38,7 +38,9 @@ def links_fingerprint(namespace: str) -> frozenset[tuple[int, bool, bytes, bytes
     return frozenset(_fingerprint(payload) for _, payload in answers)
 
 
-def ask(namespace: str, family: int, kind: int, payload: bytes, *, dump: bool = False, ack: bool = False) -> list[tuple[int, bytes]]:
+def ask(
+    namespace: str, family: int, kind: int, payload: bytes, *, dump: bool = False, ack: bool = False
+) -> list[tuple[int, bytes]]:
     """Send one request in a namespace and return the answers, (kind, payload). Raises OSError as the kernel says."""
     flags = _REQUEST | (_DUMP if dump else 0) | (_ACK if ack else 0)
     with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as link:

@@ -11,7 +11,8 @@ from vipnet_kernel.links import inventory, ip_batch
 from vipnet_kernel.namespaces import exists
 from vipnet_kernel.sysctls import write_sysctls
 from vipnet_nftables.entries import Element, Guard, LinkEntry, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import Attachment, Command, Namespace, Route, Sysctl, Veth, Vlan
+from vipnet_nftables.link_entries import Command, Namespace, Route, Sysctl, Veth, Vlan
+from vipnet_nftables.port_entries import Attachment
 
 __all__ = ["run_step"]
 
@@ -100,6 +101,6 @@ def _waits(entry: LinkEntry, reason: str) -> bool:
 
 
 def _write(where: str, batch: Sequence[_Work]) -> dict[int, str]:
-    settings = [command.line.partition("=")[::2] for _, command in batch]
-    refused = write_sysctls(where, dict(settings))
-    return {at: refused[name] for at, (name, _) in enumerate(settings) if name in refused}
+    lines = [command.line.partition("=") for _, command in batch]
+    refused = write_sysctls(where, {name: value for name, _, value in lines})
+    return {at: refused[name] for at, (name, _, _) in enumerate(lines) if name in refused}

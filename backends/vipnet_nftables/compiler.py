@@ -23,7 +23,8 @@ from vipnet.model import DEFAULT_VPC
 from vipnet_kernel.names import check_device
 from vipnet_nftables import names
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import Address, Attachment, Bridge, Namespace, Route, Rule, Sysctl, Up, Veth, Vlan
+from vipnet_nftables.link_entries import Address, Bridge, Namespace, Route, Rule, Sysctl, Veth, Vlan
+from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.ruleset import GATEWAY, ROUTED, router_kind
 
 __all__ = ["ROUTER_SYSCTLS", "compile_intents"]
@@ -180,7 +181,7 @@ def _uplink_switching(intent: UplinkSwitching, owner: str) -> Iterator[NativeEnt
 
 def _gateway(uplink: Uplink, bridge: str, owner: str) -> Iterator[NativeEntry]:
     if uplink.address is None:
-        raise DataplaneError(f"uplink {uplink.name} masquerades servers but has no address; add address to [uplinks.{uplink.name}]")
+        raise DataplaneError(f"uplink {uplink.name} is to masquerade but has no address; add address to [uplinks.{uplink.name}]")
     gateway, leg = names.gateway_namespace(owner), names.uplink_leg(0)
     yield Namespace(gateway, owner)
     yield from _settings(gateway)

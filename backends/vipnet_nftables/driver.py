@@ -13,7 +13,7 @@ from vipnet.backend import Backend, BackendContext, Capability, Usability, check
 from vipnet.intents import Intent, Released
 from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
-from vipnet_kernel.arp import announce
+from vipnet_kernel.arp import Announcer
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.links import forget_neighbours, is_connected
 from vipnet_kernel.namespaces import exists, identity, listed
@@ -21,8 +21,9 @@ from vipnet_nftables import names
 from vipnet_nftables.commands import run_step
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Element, NativeEntry, target_of
-from vipnet_nftables.link_entries import Attachment, Namespace, Vlan
+from vipnet_nftables.link_entries import Namespace, Vlan
 from vipnet_nftables.memory import Memory, snapshot
+from vipnet_nftables.port_entries import Attachment
 from vipnet_nftables.reader import Reading, read_system
 from vipnet_nftables.rules import Rules
 from vipnet_nftables.steps import PORTS, ordered
@@ -52,6 +53,7 @@ class NftablesBackend(Backend[NativeEntry]):
         self._owner = names.owner_mark(identity(self._host))
         self._rules = Rules(self._host)
         self._memory = Memory()
+        self._announcer = Announcer()
         self._unannounced: dict[tuple[str, str], list[int]] = {}
 
     @classmethod
@@ -90,6 +92,8 @@ class NftablesBackend(Backend[NativeEntry]):
         touched = [step.target.removeprefix(target_of("")) or self._host] if is_ruleset else None
         if not self._memory.holds(touched):
             self._memory.learn(None)
+        for namespace in _namespaces(step.delete):
+            self._announcer.forget(namespace)
         refused = self._rules.apply(step) if is_ruleset else run_step(self._host, step)
         self._memory.renew(_namespaces(step.create), _namespaces(step.delete), touched)
         if not refused:
@@ -115,11 +119,16 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def announce(self, vpc_id: str, uplink_index: int, eips: Iterable[int]) -> None:
         """Send one gratuitous ARP for each EIP from the router's leg on an uplink."""
-        announce(names.router_namespace(vpc_id), names.uplink_leg(uplink_index), eips)
+        self._announcer.announce(names.router_namespace(vpc_id), names.uplink_leg(uplink_index), list(eips))
+
+    def close(self) -> None:
+        """Release the sockets; what is installed stays."""
+        self._announcer.close()
 
     def _look(self) -> Reading:
         before = snapshot([self._host, *listed(names.NAMESPACE)])
         reading = read_system(self._host, self._owner)
+        self._rules.askers.learn(reading.askers)
         after = snapshot([self._host, *reading.namespaces])
         self._memory.learn(after if after.items() <= before.items() else None)
         return reading
@@ -132,7 +141,7 @@ class NftablesBackend(Backend[NativeEntry]):
             if not exists(router):
                 del self._unannounced[router, leg]
             elif _is_connected(router, leg, _PATIENCE if step.target == PORTS else 0):
-                announce(router, leg, self._unannounced.pop((router, leg)))
+                self._announcer.announce(router, leg, self._unannounced.pop((router, leg)))
 
 
 def _is_connected(router: str, leg: str, patience: float) -> bool:

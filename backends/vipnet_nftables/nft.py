@@ -107,5 +107,5 @@ def _elements(namespace: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Ele
 
 
 def _key(key: Any, types: Sequence[str]) -> str:
-    parts = key["concat"] if isinstance(key, dict) and "concat" in key else [key]
+    parts: list[Any] = key["concat"] if len(types) > 1 else [key]
     return " . ".join(f'"{part}"' if type_ == "ifname" else str(part) for part, type_ in zip(parts, types, strict=False))

@@ -5,45 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from vipnet.errors import DataplaneError
+from vipnet.model import AccessMode
 from vipnet_kernel.links import Inventory, Link, inventory
 from vipnet_kernel.namespaces import exists, listed
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import names, nft
+from vipnet_nftables.askers import is_asker
 from vipnet_nftables.compiler import ROUTER_SYSCTLS
-from vipnet_nftables.entries import Guard, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import PROTOCOL, Address, Attachment, Bridge, Namespace, Route, Rule, Sysctl, Up, Veth, Vlan
+from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.link_entries import PROTOCOL, Address, Bridge, Namespace, Route, Rule, Sysctl, Veth, Vlan
+from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.rules import is_host_intact
-from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind
+from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
 
 __all__ = ["Reading", "read_system"]
 
-_ROUTERS: Final = tuple(kind for kind in TABLES if kind.startswith("router-"))
+_ROUTERS: Final[tuple[Kind, ...]] = tuple(router_kind(mode) for mode in get_args(AccessMode))
 _FIRST_PREF, _LAST_PREF = 90, 400
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look: entries by key, the namespaces of ours, and the names of all interfaces of the host's."""
+    """One look: entries by key, the namespaces of ours, the names of all interfaces of the host's, and who asks upstream."""
 
     entries: Mapping[str, NativeEntry]
     namespaces: tuple[str, ...]
     devices: frozenset[str]
+    askers: tuple[Element, ...]
 
 
 def read_system(host: str, owner: str) -> Reading:
     """Read the host's namespace and those that carry the owner's mark. Raises DataplaneError when one cannot be reached."""
     around = inventory(host)
     own = {name: found for name in listed(names.NAMESPACE) if (found := _own(name, owner)) is not None}
-    entries = chain(
+    found = chain(
         _host_links(around),
         _legs(around, own),
         _host_rules(host),
         *(_namespace(name, owner, found) for name, found in own.items()),
     )
-    return Reading({entry.key: entry for entry in entries}, tuple(own), frozenset(around.links))
+    entries = {entry.key: entry for entry in found}
+    askers = tuple(entry for entry in entries.values() if isinstance(entry, Element) and is_asker(entry))
+    for asker in askers:
+        del entries[asker.key]
+    return Reading(entries, tuple(own), frozenset(around.links), askers)
 
 
 def _own(name: str, owner: str) -> Inventory | None:

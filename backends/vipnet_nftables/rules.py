@@ -10,6 +10,7 @@ from vipnet_kernel.namespaces import exists
 from vipnet_kernel.netlink import ruleset_generation
 from vipnet_kernel.sysctls import read_sysctls, write_sysctls
 from vipnet_nftables import nft
+from vipnet_nftables.askers import Askers, is_asker
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton, target_of
 from vipnet_nftables.ruleset import HOST, TABLES, Kind, declaration
 
@@ -25,11 +26,12 @@ _Line = tuple[str, str]
 class Rules:
     """Applies steps to rulesets. The host's rules belong to no entry: they come with the first one and go with the last."""
 
-    __slots__ = ("_host", "_intact_at")
+    __slots__ = ("_host", "_intact_at", "askers")
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._intact_at: int | None = None
+        self.askers = Askers()
 
     def apply(self, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         """Commit a step; return the reasons of what was refused, by key."""
@@ -40,7 +42,7 @@ class Rules:
                 raise DataplaneError(f"network namespace {namespace} is gone")
             return {}
         if namespace != self._host:
-            return _commit(namespace, step, _skeleton(step))
+            return self._apply_router(namespace, step)
         return self._apply_host(step, comes=comes)
 
     def _apply_host(self, step: TargetPlan[NativeEntry], *, comes: bool) -> dict[str, str]:
@@ -50,6 +52,13 @@ class Rules:
         if not refused and any(isinstance(entry, Guard) for entry in step.delete):
             _leave_if_empty(self._host)
         self._intact_at = ruleset_generation(self._host) if comes and not refused else None
+        return refused
+
+    def _apply_router(self, namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
+        done = self.askers.completed(namespace, step)
+        refused = _commit(namespace, done, _skeleton(step))
+        if not refused:
+            self.askers.keep(done)
         return refused
 
     def _is_intact(self) -> bool:
@@ -166,8 +175,9 @@ def _comes(step: TargetPlan[NativeEntry]) -> list[Element | Guard]:
 
 
 def _blame(refusal: nft.Refusal, lines: list[_Line], step: TargetPlan[NativeEntry]) -> dict[str, str]:
-    named = {lines[at][1]: reason for at, reason in refusal.lines.items() if at < len(lines) and lines[at][1]}
+    ours = [entry for entry in (*step.create, *(new for _, new in step.replace), *step.delete) if not is_asker(entry)]
+    keys = [entry.key for entry in ours]
+    named = {lines[at][1]: reason for at, reason in refusal.lines.items() if at < len(lines) and lines[at][1] in keys}
     if named:
         return named
-    keys = [entry.key for entry in (*step.create, *(new for _, new in step.replace), *step.delete)]
     return dict.fromkeys(keys, refusal.reason)

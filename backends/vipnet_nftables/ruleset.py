@@ -33,9 +33,9 @@ TABLES: Final[dict[Kind, tuple[str, ...]]] = {
 
 # vn_guest: a port's frames leave it only with its own MAC and addresses, in both headers. A tagged, LLC or IPv6 frame is
 # of neither type and ends at the drop.
-# vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs; the mark tells which network it is a leg of, as nft here has no
-# bridge name to match.
-# vn_forward: what reaches a port unasked (flooded unicast, VRRP of others) stops here; VRRP does not reach the router either.
+# vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs; the mark tells which network it is a leg
+# of, as nft here has no bridge name to match.
+# vn_forward: what reaches a port unasked (flooded unicast, VRRP of others) stops here; VRRP does not reach the router.
 # vn_input: the host itself is on none of these segments.
 _HOST: Final = r"""
 table bridge vipnet {
@@ -135,11 +135,13 @@ table ip vipnet {
 }
 """
 
-# Without an address on the uplink the kernel would ask upstream with a private sender. It asks with none, as RFC 5227
-# allows; an uplink's own address would draw the gateway's traffic here. Routers of other VPCs do answer such a question
-# about their EIPs, for which they take it as one from 192.0.0.8, the address that RFC 7600 keeps for nobody.
+# Without an address on the uplink the kernel would ask upstream with a private sender; an uplink's own address would draw
+# the gateway's traffic here. So it asks as one of its EIPs, and as nobody, which RFC 5227 allows, while it has none. Such
+# questions are answered, too: the kernel does so only for one from an address, so they are taken for one from 192.0.0.8,
+# which RFC 7600 keeps for nobody.
 _ARP: Final = """
 table arp vipnet {
+	map vn_asker { type ifname : ipv4_addr; }
 	set vn_eips { type ifname . ipv4_addr; }
 
 	chain vn_input {
@@ -149,7 +151,8 @@ table arp vipnet {
 	}
 	chain vn_output {
 		type filter hook output priority filter; policy accept;
-		oifname "up*" arp operation request arp saddr ip set 0.0.0.0
+		oifname "up*" arp operation request arp saddr ip set oifname map @vn_asker
+		oifname "up*" arp operation request oifname . arp saddr ip != @vn_eips arp saddr ip set 0.0.0.0
 		oifname "up*" arp operation reply arp daddr ip 192.0.0.8 arp daddr ip set 0.0.0.0
 	}
 }

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from vipnet.plan import Plan, TargetPlan
 from vipnet_nftables.entries import NativeEntry
-from vipnet_nftables.link_entries import Attachment, Up, Veth, Vlan
+from vipnet_nftables.link_entries import Veth, Vlan
 from vipnet_nftables.names import trunk_bridge
+from vipnet_nftables.port_entries import Attachment, Up
 
 __all__ = ["LINKS", "PORTS", "ordered"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vipnet.addresses import format_ip4, parse_ip4
@@ -24,12 +25,16 @@ class _Connection:
 
 
 class SimulatedProbe:
-    """Implements `vipnet.testing.Probe` on the entries that a backend has installed."""
+    """Implements `vipnet.testing.Probe` on the entries that a backend has installed.
 
-    def __init__(self, backend: SimulatorBackend, scene: Scene) -> None:
+    `nics` gives the id of each server's NIC where it is not the scene's own.
+    """
+
+    def __init__(self, backend: SimulatorBackend, scene: Scene, *, nics: Mapping[str, str] | None = None) -> None:
         self._backend = backend
         self._scene = scene
-        self._names = {server.nic_id: server.name for server in scene.servers} | {OUTSIDE: OUTSIDE}
+        self._nics = {server.name: server.nic_id for server in scene.servers} | dict(nics or {}) | {OUTSIDE: OUTSIDE}
+        self._names = {nic_id: name for name, nic_id in self._nics.items()}
         self.world = World(backend.read().values())
 
     def refresh(self, scene: Scene) -> None:
@@ -76,7 +81,7 @@ class SimulatedProbe:
         return self._listeners(self.world.send(packet, from_=self._from(sender)))
 
     def _onto(self, name: str | None) -> str | None:
-        return next((server.nic_id for server in self._scene.servers if server.name == name), None)
+        return None if name is None else self._nics.get(name)  # of an address, a router's: where a host would send it
 
     def _send(self, sender: str, src: str | None, dst: str, proto: Protocol) -> Verdict:
         packet = Packet(src=self._source(sender, src), dst=_ip(dst), proto=proto)
@@ -86,7 +91,7 @@ class SimulatedProbe:
         return _ip(src or (self._scene.outside if sender == OUTSIDE else self._scene.server(sender).ip))
 
     def _from(self, sender: str) -> str:
-        return OUTSIDE if sender == OUTSIDE else self._scene.server(sender).nic_id
+        return self._nics[sender]
 
     def _answer(self, verdict: Verdict) -> Answer | None:
         heard = self._listeners(verdict)

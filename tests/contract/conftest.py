@@ -10,9 +10,16 @@ from contextlib import ExitStack
 import pytest
 
 from vipnet.backend import BackendContext
+from vipnet.controller import Controller
+from vipnet.lab import Lab
 from vipnet.registry import available_backends, load_backend
 from vipnet.testing import Network, clear, standard_scene
+from vipnet.testing.controlled import ControlledNetwork, build, nic_ids, scene_config
+from vipnet.testing.real import RealProbe
+from vipnet_simulator import SimulatorBackend
+from vipnet_simulator.probe import SimulatedProbe
 
+PREFIX = os.environ.get("VIPNET_LAB_PREFIX", "contract")
 SYSTEMS = [pytest.param("simulator"), pytest.param("nftables", marks=pytest.mark.root)]
 
 
@@ -29,24 +36,42 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
 
 
 def _simulated() -> Network:
-    from vipnet_simulator import SimulatorBackend
-    from vipnet_simulator.probe import SimulatedProbe
-
     backend, scene = SimulatorBackend(BackendContext()), standard_scene()
     return Network(backend, SimulatedProbe(backend, scene), scene)
 
 
 def _real(name: str, stack: ExitStack) -> Network:
-    from vipnet.lab import Lab
-    from vipnet.testing.real import RealProbe
-
     scene = standard_scene()
-    lab = stack.enter_context(Lab(prefix=os.environ.get("VIPNET_LAB_PREFIX", "contract")))
+    lab = stack.enter_context(Lab(prefix=PREFIX))
     probe = stack.enter_context(RealProbe(lab, scene))
     backend = load_backend(name)(BackendContext(options={"namespace": lab.host}))
     stack.callback(backend.close)
     stack.callback(clear, backend)
     return Network(backend, probe, scene)
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def controlled(request: pytest.FixtureRequest) -> Iterator[ControlledNetwork]:
+    """The standard scene, made and changed by the verbs of a Controller."""
+    name: str = request.param
+    with ExitStack() as stack:
+        if name != "simulator":
+            _skip_unless_usable(name, required=request.config.getoption("--require-backend", default=None) or [])
+        yield _controlled(name, stack)
+
+
+def _controlled(name: str, stack: ExitStack) -> ControlledNetwork:
+    scene = standard_scene()
+    if name == "simulator":
+        cloud = stack.enter_context(Controller.open(scene_config(scene, name=name)))
+        build(cloud, scene)
+        return ControlledNetwork(cloud, SimulatedProbe(cloud.backend, scene, nics=dict(nic_ids(cloud))), scene)
+    lab = stack.enter_context(Lab(prefix=PREFIX))
+    probe = stack.enter_context(RealProbe(lab, scene))
+    cloud = stack.enter_context(Controller.open(scene_config(scene, name=name, namespace=lab.host)))
+    stack.callback(clear, cloud.backend)
+    build(cloud, scene)
+    return ControlledNetwork(cloud, probe, scene)
 
 
 def _skip_unless_usable(name: str, *, required: list[str]) -> None:

@@ -8,20 +8,14 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
-from vipnet_kernel.arp import announce
-from vipnet_kernel.links import ip_batch
-from vipnet_kernel.namespaces import entered, listed
-from vipnet_nftables import NftablesBackend
-from vipnet_nftables.entries import NativeEntry
-from vipnet_nftables.names import NAMESPACE
 
-from vipnet.addresses import format_ip4, parse_ip4
+from vipnet.addresses import parse_ip4
 from vipnet.backend import BackendContext
 from vipnet.intents import (
     EipMapping,
@@ -36,6 +30,11 @@ from vipnet.intents import (
 )
 from vipnet.model import AccessMode
 from vipnet.plan import Plan, diff
+from vipnet_kernel.arp import Announcer
+from vipnet_kernel.links import ip_batch
+from vipnet_kernel.namespaces import entered
+from vipnet_nftables import NftablesBackend
+from vipnet_nftables.entries import NativeEntry
 
 OUTSIDE = "203.0.113.1"
 
@@ -76,7 +75,9 @@ class Server:
 
     def hold(self, address: str) -> None:
         assert not ip_batch(self.space, [f"address add {address}/32 dev eth0"])
-        announce(self.space, "eth0", [ip(address)])
+        one = Announcer()
+        one.announce(self.space, "eth0", [ip(address)])
+        one.close()
 
     def drop(self, address: str) -> None:
         assert not ip_batch(self.space, [f"address del {address}/32 dev eth0"])
@@ -243,7 +244,8 @@ class Lab:
             one.close()
         for step in self.backend.steps(self.plan([])):
             self.backend.apply(step)
-        left = ours(self.host)
+        left = [*ours(self.host), *self.backend.read()]
+        self.backend.close()
         taps = [f"link del dev {name}" for name in taps_of(self.host) if name != "tap00"]
         ip_batch(self.host, taps)
         for space in self.spaces:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from vipnet_kernel.arp import announce
-from vipnet_kernel.links import ip_batch
-from vipnet_nftables import NftablesBackend
-from vipnet_nftables.names import router_namespace
 
 from tests.nftables.conftest import (
     OUTSIDE,
-    UPLINK,
     Lab,
     Server,
     Subnet,
@@ -40,6 +34,9 @@ from vipnet.backend import BackendContext
 from vipnet.intents import Intent, PortSecurity, Released, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC, AccessMode
 from vipnet.plan import diff
+from vipnet_kernel.links import ip_batch
+from vipnet_nftables import NftablesBackend
+from vipnet_nftables.names import router_namespace
 
 pytestmark = pytest.mark.root
 
@@ -78,10 +75,8 @@ def site(lab: Lab) -> Site:
     return site
 
 
-@contextmanager
-def watching(server: Server) -> Iterator[Tap]:
-    with Tap(server.space) as tap:
-        yield tap
+def watching(server: Server) -> Tap:
+    return Tap(server.space)
 
 
 def seen(tap: Tap, source_mac: str) -> list[bytes]:
@@ -301,6 +296,25 @@ def test_new_mapping_is_announced(lab: Lab, site: Site) -> None:
     assert [frame[14:42] for frame in frames] == [arp(site.routing.mac, EIP2, EIP2)[14:42]]
 
 
+def test_router_asks_upstream_as_one_of_its_eips(lab: Lab, site: Site) -> None:
+    def asked() -> list[bytes]:
+        assert not ip_batch(site.router, ["neigh flush dev up0", "link set dev up0 arp off", "link set dev up0 arp on"])
+        with Tap(lab.outside) as tap:
+            assert ask_udp(site.a.space, OUTSIDE, source=VIP)
+            return [frame[28:32] for frame in seen(tap, site.routing.mac) if frame[12:14] == b"\x08\x06" and frame[21] == 1]
+
+    second = mapping(site.vpc, EIP2, "192.168.4.11")
+    assert set(asked()) == {ip(EIP).to_bytes(4, "big")}
+    lab.change([], [second])
+    moved = replace(site.mapping, eip=ip("203.0.113.102"))
+    lab.change([site.mapping], [])
+    lab.change([], [moved])
+    assert set(asked()) == {ip(EIP2).to_bytes(4, "big")}
+    nft(site.router, "flush", "map", "arp", "vipnet", "vn_asker")
+    assert set(asked()) == {bytes(4)}
+    assert not lab.plan([uplink_in_use(), *site.intents()[:-1], second, moved])
+
+
 def test_address_conflict_probe_is_answered(lab: Lab, site: Site) -> None:
     with Tap(lab.outside) as tap:
         tap.send(arp("02:00:00:00:00:fe", "0.0.0.0", EIP))
@@ -398,7 +412,8 @@ def test_classic_network_with_a_leg(lab: Lab) -> None:
     net = Subnet(DEFAULT_VPC, "10.1.0.254")
     here, mac = lab.server(net, "10.1.0.10"), "02:00:00:00:00:fe"
     assert not ip_batch(lab.outside, ["address add 10.1.0.254/24 dev eth0"])
-    vip = VipBinding(vip_id=uuid(), group_id="g", network_id=net.id, vpc_id=DEFAULT_VPC, ip=ip("10.1.0.100"), ip6=None, members=())
+    of_net = {"network_id": net.id, "vpc_id": DEFAULT_VPC}
+    vip = VipBinding(vip_id=uuid(), group_id="g", ip=ip("10.1.0.100"), ip6=None, members=(), **of_net)
     lab.apply([SubnetSwitching(network_id=net.id, vpc_id=DEFAULT_VPC, leg="ext0", vlan_id=0), here.security(), vip])
     assert ask_udp(here.space, "10.1.0.254") == [lab.outside, "10.1.0.10"]
     good = packet(mac, here.mac, "10.1.0.254", here.ip)

@@ -15,7 +15,7 @@ from vipnet.lab import Lab
 from vipnet.lab.acts import Act, Check, Failed, Failover, Stage, closing_acts, opening_acts
 from vipnet.lab.machine import look
 from vipnet.lab.record import Run, clear_all
-from vipnet.lab.scene import GROUP, VIP, Scene, build
+from vipnet.lab.scene import GROUP, SLAVE, VIP, Scene, build
 from vipnet.lab.timeline import Watcher
 from vipnet.process import missing
 from vipnet.registry import load_backend
@@ -54,7 +54,6 @@ def run_demo(*, backend: str = "nftables", keep: bool = False, say: Callable[[st
         if keep:
             run.record("kept", "")
             lab.keep()
-            _say_how_to_look(report, run, say)
             return report
     return _with_check(report, _nothing_left(report, run), say)
 
@@ -99,6 +98,8 @@ def _play(run: Run, lab: Lab, backend: str, *, keep: bool, say: Callable[[str], 
             run.record("namespace", name)
         failover = Failover()
         checks = _perform(scene, failover, keep=keep)
+    if keep:
+        _say_how_to_look(scene, namespaces)
     failover_ms = None if failover.seconds is None else round(failover.seconds * 1000)
     return DemoReport(backend=backend, checks=tuple(checks), failover_ms=failover_ms, namespaces=namespaces)
 
@@ -136,14 +137,15 @@ def _line(check: Check) -> str:
     return f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}"
 
 
-def _say_how_to_look(report: DemoReport, run: Run, say: Callable[[str], None]) -> None:
-    spaces = report.namespaces
-    say("The demo is still there. Look around:")
-    say(f"  ip netns exec {spaces['client']} curl http://203.0.113.100/")
-    say(f"  ip netns exec {spaces['nginx-slave']} ip addr show dev eth0")
-    say(f"  ip netns exec {spaces['host']} nft list ruleset")
-    say(f"  vipnet --config {run.folder / 'vipnet.toml'} status")
-    say("and take it down with: vipnet demo --down")
+def _say_how_to_look(scene: Scene, namespaces: Mapping[str, str]) -> None:
+    scene.say(
+        f"The demo stays. Look around:\n"
+        f"  ip netns exec {namespaces['client']} curl http://{scene.eip}/\n"
+        f"  ip netns exec {namespaces[SLAVE]} ip addr show dev eth0\n"
+        f"  ip netns exec {namespaces['host']} nft list ruleset\n"
+        f"  vipnet --config {scene.run.folder / 'vipnet.toml'} status\n"
+        "and take it down with: vipnet demo --down"
+    )
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Lab:
         self.namespaces: list[str] = []
         self._folders: list[Path] = []
         self._bridges: dict[str, str] = {}
-        self.root = root or self._temporary_root()
+        self.root = root.absolute() if root else self._temporary_root()
         self.host = self._name("host")
         self._or_close(lambda: self._add_namespace(self.host))
 

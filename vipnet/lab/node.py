@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,12 +84,13 @@ class LabNode:
         for outer in self._spawned:
             outer.returncode = 0  # nobody's child to wait for any more
 
-    def signal(self, program: str, sig: int, *, pids: list[int] | None = None) -> None:
-        """Send a signal to all processes of `program` in the node, or to those of `pids`, and wait until they have gone."""
+    def stop(self, program: str, sig: int, *, first: int | None = None) -> None:
+        """Send a signal to all processes of `program` in the node, or only to `first` of them, and wait until all have gone."""
         targets = self.pids(program)
-        if targets:
-            run(["kill", f"-{int(sig)}", *map(str, pids or targets)], check=False)
-            wait_for(lambda: not set(targets) & set(self.pids(program)), f"{program} to stop in {self.name}")
+        for pid in [first] if first in targets else targets:
+            with suppress(ProcessLookupError):
+                os.kill(pid, sig)
+        wait_for(lambda: not set(targets) & set(self.pids(program)), f"{program} to stop in {self.name}")
 
     def _enter(self) -> list[str]:
         return ["nsenter", "--target", str(self.pid), "--net", "--pid", "--mount", "--uts", "--"]
@@ -100,7 +103,7 @@ class LabClient(LabNode):
 class LabServer(LabNode):
     """A server of the cloud: may run nginx and keepalived, the real programs, configured below its own /etc."""
 
-    _keepalived = 0
+    _keepalived: int | None = None
 
     def start_nginx(self, page: str) -> None:
         """Start nginx on port 80 with `page` as its only page. Raises DataplaneError when it does not start."""
@@ -111,7 +114,7 @@ class LabServer(LabNode):
 
     def stop_nginx(self, sig: int = signal.SIGTERM) -> None:
         """Send `sig` to nginx, workers included, and wait until all of them have gone."""
-        self.signal("nginx", sig)
+        self.stop("nginx", sig)
 
     def start_keepalived(self, config: str) -> None:
         """Start keepalived with `config` and the specification's check script as /etc/keepalived/check_nginx.sh."""
@@ -127,7 +130,7 @@ class LabServer(LabNode):
 
         TERM goes to the daemon alone, as its service unit does: it stops its VRRP process in good order.
         """
-        self.signal("keepalived", sig, pids=[self._keepalived] if sig == signal.SIGTERM else None)
+        self.stop("keepalived", sig, first=self._keepalived if sig == signal.SIGTERM else None)
 
     def holds(self, vip: str) -> bool:
         """Whether `eth0` has the address `vip`."""

@@ -9,7 +9,7 @@ A backend's own tests need three lines: a fixture `network` that yields a `Netwo
 from __future__ import annotations
 
 from vipnet.testing.faults import Faults, FaultyBackend
-from vipnet.testing.network import Network, clear, converge
+from vipnet.testing.network import Network, NetworkUnderTest, clear, converge
 from vipnet.testing.probe import Answer, Connection, Frame, Probe
 from vipnet.testing.promises import PacketPromises
 from vipnet.testing.scene import Group, Scene, SceneEip, Segment, Server, Vpc, standard_scene
@@ -22,6 +22,7 @@ __all__ = [
     "Frame",
     "Group",
     "Network",
+    "NetworkUnderTest",
     "PacketPromises",
     "Probe",
     "Scene",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from vipnet.backend import Backend
 from vipnet.plan import Entry, Plan, diff
 from vipnet.testing.probe import Probe
 from vipnet.testing.scene import Scene, released
 
-__all__ = ["Network", "clear", "converge"]
+__all__ = ["Network", "NetworkUnderTest", "clear", "converge"]
 
 E = TypeVar("E", bound=Entry)
 
@@ -26,8 +26,19 @@ def clear(backend: Backend[Any]) -> None:
     _apply(backend, diff(backend.read(), {}))
 
 
-class Network:
+class NetworkUnderTest(Protocol):
     """What the promises are asked of. `scene` is what is programmed now."""
+
+    scene: Scene
+    probe: Probe
+
+    def become(self, scene: Scene) -> None:
+        """Change to another scene."""
+        ...
+
+
+class Network:
+    """A backend alone, without Controller and store."""
 
     def __init__(self, backend: Backend[Any], probe: Probe, scene: Scene) -> None:
         self.backend = backend

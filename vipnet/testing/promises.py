@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from vipnet.testing.network import Network
+from vipnet.testing.network import NetworkUnderTest
 from vipnet.testing.probe import OUTSIDE, VRRP_GROUP, Announcement, Answer, Frame
 from vipnet.testing.scene import standard_scene
 
@@ -22,7 +22,7 @@ FORMS: tuple[Announcement, ...] = ("request", "reply")
 ARP: tuple[Literal["arp-request"], Literal["arp-reply"]] = ("arp-request", "arp-reply")
 
 
-def settle(network: Network) -> None:
+def settle(network: NetworkUnderTest) -> None:
     """Bring the standard scene about, with `a`, `e`, `x` and `p` as holders."""
     network.become(standard_scene())
     for server, vip in (("a", VIP), ("e", SPARE), ("x", VIP), ("p", VIP)):
@@ -40,27 +40,27 @@ def within(seconds: float, question: Callable[[], bool]) -> bool:
 class PacketPromises:
     """Inherit, and provide a fixture `network` over the standard scene; the numbers are those of the design."""
 
-    def test_p1_outside_reaches_the_holder_by_the_eip(self, network: Network) -> None:
+    def test_p1_outside_reaches_the_holder_by_the_eip(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.tcp(OUTSIDE, EIP) == Answer("a", WORLD)
         assert network.probe.udp(OUTSIDE, EIP) == Answer("a", WORLD)
         assert network.probe.udp(OUTSIDE, EIP, size=4000) == Answer("a", WORLD)
         assert network.probe.ping(OUTSIDE, EIP)
 
-    def test_p1_the_eip_follows_the_holder(self, network: Network) -> None:
+    def test_p1_the_eip_follows_the_holder(self, network: NetworkUnderTest) -> None:
         settle(network)
         for form in FORMS:
             for server in ("b", "a"):
                 network.probe.hold(server, VIP, form)
                 assert network.probe.udp(OUTSIDE, EIP) == Answer(server, WORLD)
 
-    def test_p2_the_holder_leaves_as_the_eip(self, network: Network) -> None:
+    def test_p2_the_holder_leaves_as_the_eip(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.udp("a", WORLD, src=VIP) == Answer(OUTSIDE, EIP)
         assert network.probe.tcp("a", WORLD, src=VIP) == Answer(OUTSIDE, EIP)
         assert network.probe.ping("a", WORLD, src=VIP)
 
-    def test_p3_hairpin(self, network: Network) -> None:
+    def test_p3_hairpin(self, network: NetworkUnderTest) -> None:
         settle(network)
         for sender in ("b", "c", "a"):
             assert network.probe.tcp(sender, EIP) == Answer("a", GATEWAY)
@@ -68,7 +68,7 @@ class PacketPromises:
             assert network.probe.ping(sender, EIP)
         assert network.probe.tcp("d", EIP) == Answer("a", GATEWAY)
 
-    def test_p4_dissociated(self, network: Network) -> None:
+    def test_p4_dissociated(self, network: NetworkUnderTest) -> None:
         settle(network)
         connection, other = network.probe.connect(OUTSIDE, EIP), network.probe.connect(OUTSIDE, EIP_BLUE)
         assert connection.alive()
@@ -79,7 +79,7 @@ class PacketPromises:
         assert network.probe.udp(OUTSIDE, EIP) is None
         assert network.probe.udp("a", WORLD, src=VIP) == Answer(OUTSIDE, UPLINK)
 
-    def test_p5_moved_to_another_group(self, network: Network) -> None:
+    def test_p5_moved_to_another_group(self, network: NetworkUnderTest) -> None:
         settle(network)
         connection, other = network.probe.connect(OUTSIDE, EIP), network.probe.connect(OUTSIDE, EIP_BLUE)
         network.become(standard_scene().with_eip(EIP, "spare"))
@@ -87,7 +87,7 @@ class PacketPromises:
         assert not connection.alive()
         assert other.alive()
 
-    def test_p5_moved_to_another_vpc(self, network: Network) -> None:
+    def test_p5_moved_to_another_vpc(self, network: NetworkUnderTest) -> None:
         settle(network)
         network.become(standard_scene().without_eip(EIP_BLUE))
         connection, other = network.probe.connect(OUTSIDE, EIP), network.probe.connect(OUTSIDE, EIP_GREEN)
@@ -96,20 +96,20 @@ class PacketPromises:
         assert not connection.alive()
         assert other.alive()
 
-    def test_p6_a_stranger_cannot_claim_the_vip(self, network: Network) -> None:
+    def test_p6_a_stranger_cannot_claim_the_vip(self, network: NetworkUnderTest) -> None:
         settle(network)
         for proto in ARP:
             assert network.probe.heard("c", Frame(proto=proto, src=VIP, dst=VIP)) == frozenset()
             assert network.probe.heard("c", Frame(proto=proto, src=VIP, dst=B)) == frozenset()
         assert network.probe.udp(OUTSIDE, EIP) == Answer("a", WORLD)
 
-    def test_p6_a_stranger_cannot_send_from_the_vip(self, network: Network) -> None:
+    def test_p6_a_stranger_cannot_send_from_the_vip(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.heard("c", Frame(proto="udp", src=VIP, dst=B, onto="b")) == frozenset()
         assert network.probe.heard("c", Frame(proto="udp", src=VIP, dst=WORLD, onto=GATEWAY)) == frozenset()
         assert network.probe.heard("c", Frame(proto="vrrp", src=C, dst=VRRP_GROUP)) == frozenset()
 
-    def test_p6_who_was_a_member_is_a_stranger(self, network: Network) -> None:
+    def test_p6_who_was_a_member_is_a_stranger(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert "b" in network.probe.heard("a", Frame(proto="arp-request", src=VIP, dst=VIP))
         network.become(standard_scene().with_members("red", "b"))
@@ -118,7 +118,7 @@ class PacketPromises:
         network.probe.hold("b", VIP)
         assert network.probe.udp(OUTSIDE, EIP) == Answer("b", WORLD)
 
-    def test_p7_a_member_can_once_it_is_bound(self, network: Network) -> None:
+    def test_p7_a_member_can_once_it_is_bound(self, network: NetworkUnderTest) -> None:
         settle(network)
         network.become(standard_scene().with_members("red", "a", "b", "c"))
         network.probe.hold("c", VIP)
@@ -126,7 +126,7 @@ class PacketPromises:
         assert network.probe.udp("c", WORLD, src=VIP) == Answer(OUTSIDE, EIP)
         network.probe.hold("a", VIP)
 
-    def test_p8_no_address_but_its_own(self, network: Network) -> None:
+    def test_p8_no_address_but_its_own(self, network: NetworkUnderTest) -> None:
         settle(network)
         forged = "02:00:00:00:00:66"
         assert network.probe.heard("c", Frame(proto="udp", src=C, dst=B, onto="b")) == {"b"}
@@ -135,17 +135,17 @@ class PacketPromises:
         assert network.probe.heard("c", Frame(proto="arp-request", src=C, dst=C, mac=forged)) == frozenset()
         assert network.probe.heard("c", Frame(proto="arp-reply", src=A, dst=B)) == frozenset()
 
-    def test_p8_unicast_goes_to_whom_it_is_addressed(self, network: Network) -> None:
+    def test_p8_unicast_goes_to_whom_it_is_addressed(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.heard("c", Frame(proto="udp", src=C, dst=A, onto="b")) == frozenset()
 
-    def test_p9_vrrp_reaches_the_members_of_its_groups_alone(self, network: Network) -> None:
+    def test_p9_vrrp_reaches_the_members_of_its_groups_alone(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.heard("a", Frame(proto="vrrp", src=A, dst=VRRP_GROUP)) == {"b"}
         assert network.probe.heard("b", Frame(proto="vrrp", src=B, dst=A, onto="a")) == {"a"}
         assert network.probe.heard("a", Frame(proto="vrrp", src=A, dst=C, onto="c")) == frozenset()
 
-    def test_p10_vpcs_of_the_same_cidr_live_side_by_side(self, network: Network) -> None:
+    def test_p10_vpcs_of_the_same_cidr_live_side_by_side(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.tcp(OUTSIDE, EIP) == Answer("a", WORLD)
         assert network.probe.tcp(OUTSIDE, EIP_BLUE) == Answer("x", WORLD)
@@ -154,7 +154,7 @@ class PacketPromises:
         assert network.probe.udp(OUTSIDE, EIP) == Answer("a", WORLD)
         assert network.probe.udp("x", WORLD, src=VIP) == Answer(OUTSIDE, EIP_BLUE)
 
-    def test_p19_only_mapped_eips_get_in(self, network: Network) -> None:
+    def test_p19_only_mapped_eips_get_in(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.resolves(OUTSIDE, EIP)
         assert not network.probe.resolves(OUTSIDE, NO_EIP)
@@ -164,37 +164,37 @@ class PacketPromises:
             for router in (EIP, UPLINK):
                 assert network.probe.heard(OUTSIDE, Frame(proto="udp", src=WORLD, dst=private, onto=router)) == frozenset()
 
-    def test_p20_eip_only_vips_leave(self, network: Network) -> None:
+    def test_p20_eip_only_vips_leave(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.tcp(OUTSIDE, EIP_GREEN) == Answer("p", WORLD)
         assert network.probe.udp("p", WORLD, src=VIP) == Answer(OUTSIDE, EIP_GREEN)
         assert network.probe.udp("p", WORLD) is None
         assert network.probe.heard("p", Frame(proto="udp", src=P, dst=WORLD, onto=GATEWAY)) == frozenset()
 
-    def test_p20_eip_distgw_servers_leave_masqueraded(self, network: Network) -> None:
+    def test_p20_eip_distgw_servers_leave_masqueraded(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.udp("c", WORLD) == Answer(OUTSIDE, UPLINK)
         assert network.probe.tcp("d", WORLD) == Answer(OUTSIDE, UPLINK)
         assert network.probe.ping("c", WORLD)
 
-    def test_p20_distgw_servers_leave_masqueraded(self, network: Network) -> None:
+    def test_p20_distgw_servers_leave_masqueraded(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.tcp("q", WORLD) == Answer(OUTSIDE, UPLINK)
         assert network.probe.ping("q", WORLD)
 
-    def test_p20_none_nothing_leaves(self, network: Network) -> None:
+    def test_p20_none_nothing_leaves(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.udp("r", WORLD) is None
         assert not network.probe.ping("r", WORLD)
         assert network.probe.ping("r", GATEWAY)
 
-    def test_p21_subnets_of_one_vpc_route_to_each_other(self, network: Network) -> None:
+    def test_p21_subnets_of_one_vpc_route_to_each_other(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.tcp("c", D) == Answer("d", C)
         assert network.probe.udp("d", VIP) == Answer("a", D)
         assert network.probe.udp("d", A) == Answer("a", D)
 
-    def test_p21_other_vpcs_are_reached_as_an_outsider_would(self, network: Network) -> None:
+    def test_p21_other_vpcs_are_reached_as_an_outsider_would(self, network: NetworkUnderTest) -> None:
         settle(network)
         assert network.probe.udp("x", EIP) == Answer("a", UPLINK)
         assert network.probe.tcp("p", EIP, src=VIP) == Answer("a", EIP_GREEN)

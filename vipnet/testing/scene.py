@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from uuid import NAMESPACE_URL, uuid5
@@ -26,7 +27,8 @@ __all__ = ["Group", "Scene", "SceneEip", "Segment", "Server", "Vpc", "released",
 
 
 def _id(kind: str, name: str) -> str:
-    return str(uuid5(NAMESPACE_URL, f"vipnet:{kind}:{name}"))
+    # Native names follow from ids: with the process in them, two runs on one machine do not meet.
+    return str(uuid5(NAMESPACE_URL, f"vipnet:{os.getpid()}:{kind}:{name}"))
 
 
 def _ip(text: str) -> int:
@@ -169,7 +171,8 @@ class Scene:
         return Uplink(name="pub", index=0, device=self.uplink_device, address=(_ip(ip), int(length)), gateway=_ip(self.outside))
 
     def _router(self, vpc: Vpc) -> VpcRouting:
-        return VpcRouting(vpc_id=vpc.id, tag=vpc.tag, mode=vpc.mode, mac=mac_of(vpc.id), uplinks=(self._uplink(),))
+        uplinks = () if vpc.mode == "none" else (self._uplink(),)
+        return VpcRouting(vpc_id=vpc.id, tag=vpc.tag, mode=vpc.mode, mac=mac_of(vpc.id), uplinks=uplinks)
 
     def _segment(self, segment: Segment) -> Iterator[Intent]:
         vpc_id = self.vpc(segment.vpc).id
