@@ -13,6 +13,7 @@ PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 SETUP = $(or $(PYTHON),$(error vipnet needs Python 3.11 or later, and none was found: apt-get install python3)) scripts/setup.py
 BIN = .venv/bin
+REQUIRED = --require-backend simulator --require-backend nftables
 
 .PHONY: help demo test test-long lint types packages venv clean
 .NOTPARALLEL:
@@ -25,10 +26,10 @@ demo: packages
 	@$(BIN)/vipnet demo --backend $(BACKEND)
 
 test: packages venv
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest -m "not long" $(REQUIRED) $(ARGS)
 
 test-long: packages venv
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(REQUIRED) $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check .

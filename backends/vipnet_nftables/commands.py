@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TypeGuard
 
 from vipnet.plan import TargetPlan
@@ -14,7 +14,7 @@ from vipnet_nftables.entries import Element, Guard, LinkEntry, NativeEntry, Skel
 from vipnet_nftables.link_entries import Command, Namespace, Route, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment
 
-__all__ = ["run_step"]
+__all__ = ["run_step", "touched"]
 
 _Work = tuple[LinkEntry, Command]
 
@@ -43,6 +43,15 @@ def run_step(host: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         _unmake(host, old)
         dict(_run(host, [*_makings(new), *changing], _DONE_BEFORE))
     return refused
+
+
+def touched(host: str, step: TargetPlan[NativeEntry]) -> set[str]:
+    """The namespaces that a step changes something in."""
+    pairs = (entry for pair in step.replace for entry in pair)
+    links = [entry for entry in (*step.create, *pairs, *step.delete) if _is_link(entry)]
+    commands = (command for entry in links for command in (*entry.making(), *entry.unmaking()))
+    ends = (entry.namespace for entry in links if isinstance(entry, Veth))
+    return {where or host for where in chain((command.where for command in commands), ends)}
 
 
 def _sorted(step: TargetPlan[NativeEntry]) -> tuple[list[LinkEntry], list[LinkEntry], list[_Work]]:

@@ -25,7 +25,7 @@ from vipnet_nftables import names
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Route, Rule, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
-from vipnet_nftables.ruleset import GATEWAY, ROUTED, router_kind
+from vipnet_nftables.ruleset import CAME_IN, GATEWAY, ROUTED, router_kind
 
 __all__ = ["ROUTER_SYSCTLS", "compile_intents"]
 
@@ -34,6 +34,7 @@ ROUTER_SYSCTLS = {
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/all/src_valid_mark": "1",
+    "ipv4/fwmark_reflect": "1",
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
 }
@@ -41,6 +42,7 @@ ROUTER_SYSCTLS = {
 
 `src_valid_mark`: the kernel checks a packet's source by routing its answer, as if that came in by the uplink; without the
 packet's mark that ends in the table in which all is local, and the packet is taken for a martian.
+`fwmark_reflect`: the kernel's own ICMP errors about a packet from an uplink leave by that uplink.
 """
 
 _LOCAL_PREF, _INSIDE_PREF, _OUT_PREF = 90, 91, 100
@@ -137,6 +139,7 @@ def _uplink_leg(router: str, mac: str, uplink: Uplink) -> Iterator[NativeEntry]:
     yield from _leg(router, leg, mac, names.uplink_bridge(uplink.index))
     yield Rule(router, _LOCAL_PREF, f"iif {leg} fwmark 0/{ROUTED:#x} lookup {_LOCAL_TABLE}")
     yield Rule(router, _OUT_PREF + uplink.index, f"fwmark {uplink.index + 1:#x}/0xff lookup {table}")
+    yield Element(router, "ip", "vn_came_by", f'"{leg}"', str(CAME_IN | uplink.index + 1))
     for route in _ways_out(uplink, leg):
         yield Route(router, table, route)
 

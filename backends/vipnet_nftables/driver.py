@@ -18,7 +18,7 @@ from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.links import forget_neighbours, is_connected
 from vipnet_kernel.namespaces import exists, identity, listed
 from vipnet_nftables import names
-from vipnet_nftables.commands import run_step
+from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Element, NativeEntry, target_of
 from vipnet_nftables.link_entries import Namespace, Vlan
@@ -89,13 +89,13 @@ class NftablesBackend(Backend[NativeEntry]):
     def apply(self, step: TargetPlan[NativeEntry]) -> Mapping[str, str]:
         """Change the links, the ports or one ruleset; of a ruleset all or nothing."""
         is_ruleset = step.target.startswith(target_of(""))
-        touched = [step.target.removeprefix(target_of("")) or self._host] if is_ruleset else None
-        if not self._memory.holds(touched):
+        there = {step.target.removeprefix(target_of("")) or self._host} if is_ruleset else touched(self._host, step)
+        if not self._memory.holds(there):
             self._memory.learn(None)
         for namespace in _namespaces(step.delete):
             self._announcer.forget(namespace)
         refused = self._rules.apply(step) if is_ruleset else run_step(self._host, step)
-        self._memory.renew(_namespaces(step.create), _namespaces(step.delete), touched)
+        self._memory.renew(there, _namespaces(step.delete))
         if not refused:
             self._announce(step)
         return refused

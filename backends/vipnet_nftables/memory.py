@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from vipnet_kernel.namespaces import exists
 from vipnet_kernel.netlink import links_fingerprint, ruleset_generation
@@ -31,11 +31,11 @@ class Memory:
         asked = self._seen if namespaces is None else list(namespaces)
         return snapshot(asked) == {name: self._seen[name] for name in asked if name in self._seen}
 
-    def renew(self, made: Iterable[str], gone: Iterable[str], touched: Iterable[str] | None = None) -> None:
-        """Remember anew what some namespaces look like, or all, with those that were made and without those that went."""
+    def renew(self, touched: Iterable[str], gone: Collection[str]) -> None:
+        """Remember anew what some namespaces look like, and forget those that went."""
         if self._seen is not None:
-            kept = {name: seen for name, seen in self._seen.items() if name not in set(gone)}
-            self._seen = {**kept, **snapshot([*made, *(kept if touched is None else touched)])}
+            kept = {name: seen for name, seen in self._seen.items() if name not in gone}
+            self._seen = {**kept, **snapshot(touched)}
 
 
 def snapshot(namespaces: Iterable[str]) -> Snapshot:

@@ -43,7 +43,7 @@ def listing(namespace: str, *, families: Sequence[str], elements: bool = True) -
     """List our tables of some families in a namespace; without `elements`, rules and declarations only."""
     flags = ["-j"] if elements else ["-j", "-t"]
     with entered(namespace):
-        rows = [row for family in families for row in _rows(flags, family)]
+        rows = _rows(flags, families)
     return Listing(tuple(_elements(namespace, rows)), _form(rows))
 
 
@@ -63,14 +63,21 @@ def transact(namespace: str, lines: Sequence[str]) -> Refusal | None:
     return Refusal(found, next(iter(found.values()), said[0]).removeprefix("Could not process rule: "))
 
 
-def _rows(flags: Sequence[str], family: str) -> list[dict[str, Any]]:
-    done = run(["nft", *flags, "list", "table", family, TABLE], timeout=120, check=False)
+def _rows(flags: Sequence[str], families: Sequence[str]) -> list[dict[str, Any]]:
+    """In a namespace of ours, where nearly all is ours, one listing of everything is cheaper than one for each table."""
+    what = ["ruleset"] if len(families) > 1 else ["table", families[0], TABLE]
+    done = run(["nft", *flags, "list", *what], timeout=120, check=False)
     if done.returncode != 0:
         if "No such file or directory" in done.stderr:
             return []
-        raise DataplaneError(f"nft cannot list table {family} {TABLE}: {done.stderr.strip() or done.returncode}")
+        raise DataplaneError(f"nft cannot list {' '.join(what)}: {done.stderr.strip() or done.returncode}")
     rows: list[dict[str, Any]] = json.loads(done.stdout)["nftables"]
-    return [row for row in rows if "metainfo" not in row]
+    return [row for row in rows if _is_of(row, families)]
+
+
+def _is_of(row: Mapping[str, Any], families: Sequence[str]) -> bool:
+    ((noun, body),) = row.items()
+    return noun != "metainfo" and body["family"] in families and body["name" if noun == "table" else "table"] == TABLE
 
 
 def _form(rows: Sequence[Mapping[str, Any]]) -> frozenset[str]:

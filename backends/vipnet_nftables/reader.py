@@ -41,13 +41,13 @@ def read_system(host: str, owner: str) -> Reading:
     """Read the host's namespace and those that carry the owner's mark. Raises DataplaneError when one cannot be reached."""
     around = inventory(host)
     own = {name: found for name in listed(names.NAMESPACE) if (found := _own(name, owner)) is not None}
-    found = chain(
+    everything = chain(
         _host_links(around),
         _legs(around, own),
         _host_rules(host),
         *(_namespace(name, owner, found) for name, found in own.items()),
     )
-    entries = {entry.key: entry for entry in found}
+    entries = {entry.key: entry for entry in everything}
     askers = tuple(entry for entry in entries.values() if isinstance(entry, Element) and is_asker(entry))
     for asker in askers:
         del entries[asker.key]

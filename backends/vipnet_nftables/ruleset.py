@@ -9,17 +9,16 @@ from typing import Final, Literal, get_args
 
 from vipnet.model import AccessMode
 
-__all__ = ["GATEWAY", "HOST", "MAPS", "ROUTED", "TABLES", "Kind", "declaration", "router_kind"]
+__all__ = ["CAME_IN", "GATEWAY", "HOST", "ROUTED", "TABLES", "Kind", "declaration", "router_kind"]
 
 Kind = Literal["host", "gateway", "router-eip", "router-distgw", "router-eip-distgw", "router-none"]
 
 HOST: Final[Kind] = "host"
 GATEWAY: Final[Kind] = "gateway"
 ROUTED: Final = 0x1FF
-"""Bits of the mark of a packet that is to be routed: 0x100 came in by an uplink and was translated; below, the number of the
-uplink to leave by, from 1. With none of them, what comes in by an uplink is local."""
-
-MAPS: Final = frozenset({"vn_legs", "vn_eip_vip", "vn_vip_eip", "vn_vip_out"})
+CAME_IN: Final = 0x100
+"""Bits of the mark of a packet that is to be routed: the low byte is the number of its uplink, from 1; CAME_IN is set when it
+came in by it and was translated. With none of them, what comes in by an uplink is local."""
 
 TABLES: Final[dict[Kind, tuple[str, ...]]] = {
     "host": ("bridge",),
@@ -84,7 +83,8 @@ table bridge vipnet {
 
 # vn_arrive: only a mapped EIP comes in, by its own uplink, established or not; a VIP's packets learn their uplink.
 # vn_arrived: translated packets are marked, to be routed past the table in which every address is local; it is that table
-# that makes the kernel answer ARP for EIPs, and the arp chain that says for which.
+# that makes the kernel answer ARP for EIPs, and the arp chain that says for which. The mark also holds the uplink, by
+# which the kernel sends its own ICMP errors about the packet.
 # vn_post: within the VPC, what was sent to an EIP gets the router's source, so that the answer comes back through here.
 # vn_leave: by an uplink only as an EIP of that uplink; by the transit link only as the router. INVALID packets pass no
 # NAT, so this asks for the source itself.
@@ -93,6 +93,7 @@ table ip vipnet {
 	map vn_eip_vip { type ipv4_addr : ipv4_addr; }
 	map vn_vip_eip { type ipv4_addr : ipv4_addr; }
 	map vn_vip_out { type ipv4_addr : mark; }
+	map vn_came_by { type ifname : mark; }
 	set vn_eips { type ifname . ipv4_addr; }
 
 	chain vn_arrive {
@@ -106,7 +107,7 @@ table ip vipnet {
 	}
 	chain vn_arrived {
 		type filter hook prerouting priority -50; policy accept;
-		iifname "up*" ct status & (snat | dnat) != 0 meta mark set 0x100
+		iifname "up*" ct status & (snat | dnat) != 0 meta mark set iifname map @vn_came_by
 	}
 	chain vn_input {
 		type filter hook input priority filter; policy drop;
@@ -159,7 +160,7 @@ table arp vipnet {
 """
 
 _FORWARD_EIP: Final = """
-		iifname "up*" oifname "vns*" meta mark 0x100 accept
+		iifname "up*" oifname "vns*" meta mark & 0x100 == 0x100 accept
 		iifname "vns*" oifname "up*" accept
 """
 

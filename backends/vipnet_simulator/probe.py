@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vipnet.addresses import format_ip4, parse_ip4
+from vipnet.backend import Backend
 from vipnet.testing.probe import Announcement, Answer, Frame
 from vipnet.testing.scene import Scene
-from vipnet_simulator.driver import SimulatorBackend
+from vipnet_simulator.entry import SimulatorEntry
 from vipnet_simulator.packets import OUTSIDE, Delivered, Packet, Protocol, Verdict
 from vipnet_simulator.world import Connection, World
 
@@ -30,7 +31,7 @@ class SimulatedProbe:
     `nics` gives the id of each server's NIC where it is not the scene's own.
     """
 
-    def __init__(self, backend: SimulatorBackend, scene: Scene, *, nics: Mapping[str, str] | None = None) -> None:
+    def __init__(self, backend: Backend[SimulatorEntry], scene: Scene, *, nics: Mapping[str, str] | None = None) -> None:
         self._backend = backend
         self._scene = scene
         self._nics = {server.name: server.nic_id for server in scene.servers} | dict(nics or {}) | {OUTSIDE: OUTSIDE}

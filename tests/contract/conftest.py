@@ -6,11 +6,13 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from vipnet.backend import BackendContext
+from vipnet.backend import Backend, BackendContext
 from vipnet.controller import Controller
+from vipnet.errors import DataplaneError
 from vipnet.lab import Lab
 from vipnet.registry import available_backends, load_backend
 from vipnet.testing import Network, clear, standard_scene
@@ -23,6 +25,20 @@ PREFIX = os.environ.get("VIPNET_LAB_PREFIX", "contract")
 SYSTEMS = [pytest.param("simulator"), pytest.param("nftables", marks=pytest.mark.root)]
 
 
+@pytest.fixture(scope="module", params=["simulator", "nftables"])
+def compiler(request: pytest.FixtureRequest) -> Iterator[Backend[Any]]:
+    """A backend of which only the pure part is used; root is not needed."""
+    name: str = request.param
+    try:
+        backend = load_backend(name)(BackendContext())
+    except DataplaneError as error:
+        if name in _required(request):
+            raise
+        pytest.skip(error.details)
+    yield backend
+    backend.close()
+
+
 @pytest.fixture(scope="module", params=SYSTEMS)
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """The standard scene on each system; what it installed is taken away at the end."""
@@ -31,7 +47,7 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
         if name == "simulator":
             yield _simulated()
             return
-        _skip_unless_usable(name, required=request.config.getoption("--require-backend", default=None) or [])
+        _skip_unless_usable(name, required=_required(request))
         yield _real(name, stack)
 
 
@@ -56,7 +72,7 @@ def controlled(request: pytest.FixtureRequest) -> Iterator[ControlledNetwork]:
     name: str = request.param
     with ExitStack() as stack:
         if name != "simulator":
-            _skip_unless_usable(name, required=request.config.getoption("--require-backend", default=None) or [])
+            _skip_unless_usable(name, required=_required(request))
         yield _controlled(name, stack)
 
 
@@ -72,6 +88,10 @@ def _controlled(name: str, stack: ExitStack) -> ControlledNetwork:
     stack.callback(clear, cloud.backend)
     build(cloud, scene)
     return ControlledNetwork(cloud, probe, scene)
+
+
+def _required(request: pytest.FixtureRequest) -> list[str]:
+    return request.config.getoption("--require-backend", default=None) or []
 
 
 def _skip_unless_usable(name: str, *, required: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,8 @@ from vipnet.backend import Backend, BackendContext
 from vipnet.errors import InputParameterError
 from vipnet.intents import Intent
 from vipnet.plan import diff
-from vipnet.registry import load_backend
 from vipnet.testing import Network, Scene, clear, converge, standard_scene
 from vipnet.testing.strategies import scenes
-
-BACKENDS = ["simulator", "nftables"]
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def compiler(request: pytest.FixtureRequest) -> Iterator[Backend[Any]]:
-    """A backend of which only the pure part is used."""
-    backend = load_backend(request.param)(BackendContext())
-    yield backend
-    backend.close()
 
 
 @given(data=st.data())

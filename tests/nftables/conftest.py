@@ -379,8 +379,8 @@ def arp(
     return mac_bytes(to) + mac_bytes(mac) + b"\x08\x06" + body + mac_bytes(tha) + ip_bytes(target) + bytes(18)
 
 
-def packet(mac: str, to: str, source: str, target: str, protocol: int = 17, payload: bytes = bytes(8)) -> bytes:
-    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0, ip_bytes(source), ip_bytes(target))
+def packet(mac: str, to: str, source: str, target: str, protocol: int = 17, payload: bytes = bytes(8), ttl: int = 64) -> bytes:
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, 0, ttl, protocol, 0, ip_bytes(source), ip_bytes(target))
     total = sum(struct.unpack("!10H", header))
     total = (total & 0xFFFF) + (total >> 16)
     header = header[:10] + struct.pack("!H", ~total & 0xFFFF) + header[12:]

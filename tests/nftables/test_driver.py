@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from contextlib import closing
@@ -35,8 +36,9 @@ from vipnet.intents import Intent, PortSecurity, Released, SubnetSwitching, VipB
 from vipnet.model import DEFAULT_VPC, AccessMode
 from vipnet.plan import diff
 from vipnet_kernel.links import ip_batch
+from vipnet_kernel.namespaces import entered
 from vipnet_nftables import NftablesBackend
-from vipnet_nftables.names import router_namespace
+from vipnet_nftables.names import router_namespace, subnet_leg
 
 pytestmark = pytest.mark.root
 
@@ -101,6 +103,30 @@ def test_hairpin(site: Site) -> None:  # P3
         assert ask_tcp(server.space, EIP)[:1] == [site.a.space]
         assert ping(server.space, EIP)
     assert ask_udp(site.a.space, EIP, source=VIP)[:1] == [site.a.space]
+
+
+def test_icmp_errors_are_translated(lab: Lab, site: Site) -> None:  # P11
+    with entered(lab.outside):
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with closing(one):
+        one.settimeout(1)
+        one.connect((EIP, 9))
+        one.send(b"?")
+        with pytest.raises(ConnectionRefusedError):
+            one.recv(100)
+        assert not ip_batch(site.router, [f"link set dev {subnet_leg(site.net.id)} mtu 1300"])
+        one.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER: always
+        with Tap(lab.outside) as tap:
+            one.send(bytes(1400))
+            time.sleep(0.05)
+            with pytest.raises(OSError, match="too long"):
+                one.send(bytes(1200))
+            one.send(bytes(1200))
+            assert not [frame for frame in tap.frames() if frame[26:28] == b"\xc0\xa8"]
+    with Tap(lab.outside) as tap:
+        tap.send(packet("02:00:00:00:00:fe", site.routing.mac, OUTSIDE, EIP, payload=b"\x03\xe8\0\x09\0\x08\0\0", ttl=1))
+        (error,) = [frame for frame in seen(tap, site.routing.mac) if frame[23] == 1]
+    assert (error[26:30], error[34], error[58:62]) == (ip(EIP).to_bytes(4, "big"), 11, ip(EIP).to_bytes(4, "big"))
 
 
 def test_dissociated_eip_is_silent(lab: Lab, site: Site) -> None:  # P4
@@ -200,7 +226,7 @@ def test_forged_frames(site: Site) -> None:  # P8
 
 def test_vrrp_reaches_peers_only(site: Site) -> None:  # P9
     a, b, c = site.a, site.b, site.c
-    with watching(b) as at_b, watching(c) as at_c, Tap(site.router, f"vns{site.net.id.replace('-', '')[:12]}") as at_router:
+    with watching(b) as at_b, watching(c) as at_c, Tap(site.router, subnet_leg(site.net.id)) as at_router:
         with Tap(a.space) as from_a:
             from_a.send(packet(a.mac, "01:00:5e:00:00:12", a.ip, "224.0.0.18", 112))
             from_a.send(packet(a.mac, c.mac, a.ip, c.ip, 112))

@@ -70,7 +70,9 @@ def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, 
     chosen = backend or settings.backend
     named = {} if chosen is None else {"backend": chosen}
     result = run_demo(**named, keep=keep, say=lambda text: line(text, output=settings.output))
-    show(result, output=settings.output)
+    # on a terminal the checks have been said already, as they happened
+    told = result if settings.output == "json" else {"failover_ms": result.failover_ms, "namespaces": result.namespaces}
+    show(told, output=settings.output)
     return 0 if result.ok else REFUSED
 
 

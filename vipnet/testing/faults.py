@@ -86,7 +86,9 @@ class FaultyBackend(Backend[E]):
 
     def __getattr__(self, name: str) -> Any:
         # What a backend offers beyond the base (counters, a watcher) is reached through us as well.
-        return getattr(vars(self)["inner"], name)
+        if name == "inner":  # not set yet, as while copying
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
     def _check_readable(self) -> None:
         if self.faults.unreadable:

@@ -1,0 +1,27 @@
+"""Options of the whole suite."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+pytest.register_assert_rewrite("vipnet.testing.promises")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="fail, instead of skipping, where this backend cannot be run here (repeatable)",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") is None or os.geteuid() == 0:
+        return
+    if item.config.getoption("--require-backend"):
+        pytest.fail("this test needs root", pytrace=False)
+    pytest.skip("needs root: it makes network namespaces")
