@@ -208,9 +208,12 @@ def test_verbs_of_other_threads_run_before_or_after_a_transaction() -> None:
 
 def test_many_threads_lose_no_verb() -> None:
     cloud, _ = make()
-    threads = [
-        threading.Thread(target=lambda n=n: [cloud.hosts.create(f"h{n}-{i}") for i in range(20)]) for n in range(8)
-    ]
+
+    def create(number: int) -> None:
+        for index in range(20):
+            cloud.hosts.create(f"h{number}-{index}")
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

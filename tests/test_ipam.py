@@ -52,18 +52,26 @@ def test_pool_agrees_with_a_set(first: int, size: int, seed: int, prefill: float
         assert (pool.held, pool.free) == (len(used), size - len(used))
 
 
-def test_the_last_free_address_of_a_slash_8_is_found() -> None:
+def test_full_leaves_of_a_slash_8_are_passed_over() -> None:
     size = 1 << 24
     pool = AddressPool.of(0, size - 1)
-    leaf, lonely = (1 << 4096) - 1, 7_654_321
-    del leaf
-    for ip in range(lonely - lonely % 4096, lonely - lonely % 4096 + 4096):
-        pool = pool.hold(ip)
+    lonely = 7_654_321
+    for leaf in (0, lonely // 4096, 4094, 4095):
+        for ip in range(leaf * 4096, leaf * 4096 + 4096):
+            pool = pool.hold(ip)
+    assert pool.choose("stepup", random=random.randrange) == 4096
+    assert pool.choose("stepdown", random=random.randrange) == 4094 * 4096 - 1
     pool = pool.release(lonely)
-    # a full neighbourhood: the other leaves stay free, so look at the neighbours through is_taken
     assert not pool.is_taken(lonely)
     assert pool.is_taken(lonely - 1)
-    assert pool.choose("stepdown", random=random.randrange) == size - 1
+
+
+def test_the_last_free_address_is_found_in_every_direction() -> None:
+    pool = AddressPool.of(0, 19_999)
+    for ip in range(20_000):
+        pool = pool.hold(ip) if ip != 12_345 else pool
+    for direction in DIRECTIONS:
+        assert pool.choose(direction, random=random.randrange) == 12_345
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -107,8 +115,8 @@ def test_an_old_pool_is_untouched_by_what_follows() -> None:
     assert (old.choose("stepdown", random=random.randrange), new.choose("stepdown", random=random.randrange)) == (9999, 9998)
 
 
-@pytest.mark.parametrize("misuse", [lambda pool: pool.hold(1), lambda pool: pool.hold(99), lambda pool: pool.release(2)])
-def test_misuse_is_an_error(misuse: object) -> None:
+@pytest.mark.parametrize(("verb", "ip"), [("hold", 1), ("hold", 99), ("rest", 1), ("release", 2)])
+def test_misuse_is_an_error(verb: str, ip: int) -> None:
     pool = AddressPool.of(0, 9).hold(1)
-    with pytest.raises(ValueError, match="address"):
-        misuse(pool)  # type: ignore[operator]
+    with pytest.raises(ValueError, match=f"address {ip} is"):
+        pool.rest(ip, until=1.0) if verb == "rest" else getattr(pool, verb)(ip)

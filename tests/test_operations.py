@@ -161,10 +161,12 @@ def test_vrids_are_the_lowest_free_of_the_network_and_come_back(cloud: Controlle
 
 
 def test_a_frozen_group_takes_no_members_and_loses_a_deleted_one(cloud: Controller) -> None:
-    draft = Draft(cloud.topology, cloud.config, cloud._world)
     (group,) = cloud.topology.by(InstanceGroup, "name", "g")
-    draft.put(dataclasses.replace(group, frozen=True))
-    cloud._commit(draft)
+
+    def freeze(draft: Draft) -> None:
+        draft.put(dataclasses.replace(group, frozen=True))
+
+    cloud.mutate(freeze, lambda _viewer, _result: None)
     with pytest.raises(vipnet.BadRequestError, match="frozen"):
         cloud.servers.create("b", nets=["web"], groups=["g"])
     with pytest.raises(vipnet.BadRequestError, match="frozen"):

@@ -20,8 +20,8 @@ from vipnet.config import Config, load_config, store_path
 from vipnet.errors import DataplaneError, InvalidStatusError
 from vipnet.intents import Released
 from vipnet.model import Eip, Vip
-from vipnet.operations.draft import Change, Draft, World
 from vipnet.naming import named, naming
+from vipnet.operations.draft import Change, Draft, World
 from vipnet.plan import Plan
 from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, resync, resync_plan
 from vipnet.registry import load_backend

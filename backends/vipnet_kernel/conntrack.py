@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
-from vipnet_kernel.netlink import NETFILTER, ask, attributes
+from vipnet_kernel.netlink import NETFILTER, NetlinkError, ask, attributes
 
 __all__ = ["cut_connections"]
 
@@ -56,7 +56,7 @@ def _delete(namespace: str, original: bytes, number: bytes) -> int:
     payload = _IPV4 + _attribute(_ORIGINAL | _NESTED, original) + _attribute(_ID, number)
     try:
         ask(namespace, NETFILTER, _DELETE, payload, ack=True)
-    except OSError as error:
+    except NetlinkError as error:
         if error.errno != errno.ENOENT:  # it ended by itself
             raise
         return 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from vipnet.errors import DataplaneError
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["NETFILTER", "ask", "attributes", "links_fingerprint", "ruleset_generation"]
+__all__ = ["NETFILTER", "NetlinkError", "ask", "attributes", "links_fingerprint", "ruleset_generation"]
 
 NETFILTER = 12
 _HEADER = struct.Struct("=IHHII")
@@ -22,6 +22,14 @@ _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _ERROR, _DONE = 2, 3
 _UP = 1
 _ADDRESS, _NAME, _MASTER = 1, 3, 10
+
+
+class NetlinkError(DataplaneError):
+    """The kernel's refusal of a request; `errno` is its number."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the kernel refused a netlink request: {error.strerror or error}")
+        self.errno = error.errno
 
 
 def ruleset_generation(namespace: str) -> int:
@@ -41,12 +49,15 @@ def links_fingerprint(namespace: str) -> frozenset[tuple[int, bool, bytes, bytes
 def ask(
     namespace: str, family: int, kind: int, payload: bytes, *, dump: bool = False, ack: bool = False
 ) -> list[tuple[int, bytes]]:
-    """Send one request in a namespace and return the answers, (kind, payload). Raises OSError as the kernel says."""
+    """Send one request in a namespace and return the answers, (kind, payload). Raises NetlinkError."""
     flags = _REQUEST | (_DUMP if dump else 0) | (_ACK if ack else 0)
-    with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as link:
-        link.settimeout(5)
-        link.send(_HEADER.pack(_HEADER.size + len(payload), kind, flags, 1, 0) + payload)
-        return list(_answers(link, dump=dump))
+    try:
+        with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as link:
+            link.settimeout(5)
+            link.send(_HEADER.pack(_HEADER.size + len(payload), kind, flags, 1, 0) + payload)
+            return list(_answers(link, dump=dump))
+    except OSError as error:
+        raise NetlinkError(error) from error
 
 
 def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:

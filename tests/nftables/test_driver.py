@@ -32,6 +32,7 @@ from tests.nftables.conftest import (
     uuid,
 )
 from vipnet.backend import BackendContext
+from vipnet.errors import DataplaneError, InputParameterError
 from vipnet.intents import Intent, PortSecurity, Released, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC, AccessMode
 from vipnet.plan import diff
@@ -495,3 +496,13 @@ def test_apply_is_idempotent(lab: Lab, site: Site) -> None:
 
 def test_flush_of_a_router_that_is_gone(lab: Lab) -> None:
     lab.backend.flush([Released(vpc_id=uuid(), network_id=uuid(), ip=1, eip=2)])
+
+
+def test_what_the_backend_says_of_itself(lab: Lab) -> None:
+    assert NftablesBackend.usability().usable
+    assert set(lab.backend.versions()) == {"kernel", "nftables", "iproute2"}
+    assert lab.backend.versions()["nftables"][0].isdigit()
+    with pytest.raises(InputParameterError, match="namespace"):
+        NftablesBackend(BackendContext(options={"netns": "x"}))
+    with pytest.raises(DataplaneError, match="h1-nowhere"):
+        NftablesBackend(BackendContext(options={"namespace": "h1-nowhere"})).read()
