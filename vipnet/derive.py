@@ -194,6 +194,7 @@ def _port(topology: Topology, config: Config, id: str) -> Iterator[Intent]:
         vpc_id=topology.at(Network, nic.network_id).vpc_id,
         device=nic.device,
         mac=nic.mac,
+        ip=nic.ip,
         ips=tuple(sorted({nic.ip, *(vip.ip for vip in vips)})),
         ip6s=tuple(sorted(ip6 for ip6 in {nic.ip6, *(vip.ip6 for vip in vips)} if ip6 is not None)),
         vrrp_peers=_peers(topology, config, nic),

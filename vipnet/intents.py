@@ -107,7 +107,7 @@ class UplinkSwitching:
 class PortSecurity:
     """A server's port: the only MAC and addresses it may use, and the ports that its VRRP may reach.
 
-    `ips` and `ip6s` are sorted: the NIC's own and the VIPs of its server's groups in this network. `vrrp_peers` are the
+    `ip` is the NIC's own address; `ips` and `ip6s`, sorted, add the VIPs of its server's groups in this network. `vrrp_peers` are the
     devices of the other members of its groups here. Nothing else may come from the port, nor unicast IPv4 go to it that
     is addressed to anybody else.
     """
@@ -117,6 +117,7 @@ class PortSecurity:
     vpc_id: str
     device: str
     mac: str
+    ip: int
     ips: tuple[int, ...]
     ip6s: tuple[int, ...]
     vrrp_peers: tuple[str, ...]

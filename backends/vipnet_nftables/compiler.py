@@ -205,8 +205,8 @@ def _port_security(intent: PortSecurity) -> Iterator[NativeEntry]:
         yield Element("", "bridge", "vn_ip", f"{port} . {mac} . {ip}")
     for peer in intent.vrrp_peers:
         yield Element("", "bridge", "vn_vrrp", f'{port} . "{check_device(peer, of=intent.id)}"')
-    if intent.vpc_id == DEFAULT_VPC and len(intent.ips) == 1:  # with more, nothing here says which is the port's own
-        yield _claim(intent.network_id, intent.ips[0])
+    if intent.vpc_id == DEFAULT_VPC:
+        yield _claim(intent.network_id, intent.ip)
     yield Attachment(device, names.bridge(intent.network_id), needs=device)
 
 

@@ -199,6 +199,7 @@ _KINDS: Mapping[type[Intent], tuple[str, _Form]] = {
                 "vpc_id": _WORD,
                 "device": _WORD,
                 "mac": _MAC_FORM,
+                "ip": _IP4,
                 "ips": _many(_IP4),
                 "ip6s": _many(_IP6),
                 "vrrp_peers": _many(_WORD),

@@ -68,6 +68,7 @@ class Server:
             vpc_id=self.subnet.vpc,
             device=self.tap,
             mac=self.mac,
+            ip=ip(self.ip),
             ips=tuple(sorted(map(ip, (self.ip, *more)))),
             ip6s=(),
             vrrp_peers=tuple(peer.tap for peer in peers),

@@ -39,7 +39,7 @@ ROUTING = SubnetRouting(
 ROUTER = VpcRouting(vpc_id=VPC, tag=3, mode="eip-distgw", mac="02:00:00:00:00:02", uplinks=(PUB,))
 PORT = PortSecurity(
     nic_id="n", network_id=NET, vpc_id=VPC, device="tap0", mac="02:00:00:00:00:0a",
-    ips=(0xC0A807F6, 0xC0A807F7), ip6s=(), vrrp_peers=("tap1",),
+    ip=0xC0A807F7, ips=(0xC0A807F6, 0xC0A807F7), ip6s=(), vrrp_peers=("tap1",),
 )  # fmt: skip
 BINDING = VipBinding(vip_id="v", group_id="g", network_id=NET, vpc_id=VPC, ip=0xC0A807F6, ip6=None, members=())
 MAPPING = EipMapping(eip_id="e", vpc_id=VPC, network_id="p", eip=0xCB007164, vip=0xC0A807F6, bandwidth=30, uplink=PUB)

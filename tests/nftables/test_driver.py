@@ -406,7 +406,7 @@ def test_restarted_backend_finds_everything(lab: Lab, site: Site) -> None:  # P1
 def test_port_that_appears_later(lab: Lab, site: Site) -> None:
     late = PortSecurity(
         nic_id=uuid(), network_id=site.net.id, vpc_id=site.vpc, device="tap99", mac="02:00:00:00:00:99",
-        ips=(ip("192.168.4.99"),), ip6s=(), vrrp_peers=(),
+        ip=ip("192.168.4.99"), ips=(ip("192.168.4.99"),), ip6s=(), vrrp_peers=(),
     )  # fmt: skip
     intents = [uplink_in_use(), *site.intents(), late]
     lab.apply(intents)

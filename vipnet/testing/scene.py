@@ -196,6 +196,7 @@ class Scene:
             vpc_id=self.vpc(segment.vpc).id,
             device=server.device,
             mac=server.mac,
+            ip=_ip(server.ip),
             ips=tuple(sorted({_ip(server.ip), *(_ip(group.vip) for group in groups)})),
             ip6s=(),
             vrrp_peers=tuple(sorted(self.server(name).device for name in peers)),
