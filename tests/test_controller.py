@@ -59,7 +59,7 @@ def test_a_refused_entry_takes_everything_back(tmp_path: Path) -> None:
         tx.networks.create("app", "192.168.8.0/24", vpc="prod")  # target links, programmed before rules
         tx.servers.create("c", nets=["app"])
     assert not caught.value.pending
-    assert "refused entry port:" in caught.value.details
+    assert "refused entry port c" in caught.value.details
     assert "Operation not supported" in caught.value.details
     assert plane.installed == installed
     assert cloud.topology is topology
@@ -137,7 +137,7 @@ def test_a_resync_sets_refused_entries_aside_and_commits_the_rest(tells_which: b
     report = cloud.apply()
     assert set(plane.installed) == expected
     assert [(entry.object, entry.reason) for entry in report.quarantined] == [
-        ("vip:nginx", "no space left" if tells_which else "batch refused")
+        ("vip nginx", "no space left" if tells_which else "batch refused")
     ]
     assert cloud.status().quarantined
 
@@ -255,3 +255,27 @@ def test_an_expired_reservation_is_free_and_not_counted() -> None:
     assert cloud.networks.show("web").used_count == used - 1
     assert "192.168.7.253" not in [row.ip_addr for row in cloud.networks.addresses("web")]
     assert cloud.servers.create("c", nets=["web"]).nics[0].ip_addr == "192.168.7.253"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("office", "10.0.0.0/24"), "switch office needs classic, which backend dict cannot do"),
+        (("six", "192.168.9.0/24", "prod6", "2001:db8::/64"), "subnet six needs ipv6, which backend dict cannot do"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_refused_before_anything_is_touched(
+    words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DictBackend, "capabilities", frozenset({"ipv4", "eip"}))
+    cloud, plane = make()
+    cloud.vpcs.create("prod6", "192.168.0.0/16", cidr6="2001:db8::/48")
+    installed, topology = dict(plane.installed), cloud.topology
+    plane.log.clear()
+    name, prefix, vpc, prefix6 = (*words, None, None)[:4]
+    with pytest.raises(vipnet.DataplaneError) as caught:
+        cloud.networks.create(str(name), str(prefix), vpc=vpc, prefix6=prefix6)
+    assert caught.value.details == f"{said}; leave it out, or use another backend"
+    assert not caught.value.pending
+    assert (plane.log, plane.installed) == ([], installed)
+    assert cloud.topology is topology

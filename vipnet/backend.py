@@ -11,18 +11,54 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, assert_never
 
 from vipnet.errors import InputParameterError
-from vipnet.intents import Intent, Released
+from vipnet.intents import (
+    EipMapping,
+    Intent,
+    PortSecurity,
+    Released,
+    SubnetRouting,
+    SubnetSwitching,
+    UplinkSwitching,
+    VipBinding,
+    VpcRouting,
+)
+from vipnet.model import DEFAULT_VPC
 from vipnet.plan import Entry, Plan, TargetPlan
 
-__all__ = ["Backend", "BackendContext", "Capability", "Usability", "check_options"]
+__all__ = ["Backend", "BackendContext", "Capability", "Usability", "check_options", "needs"]
 
 E = TypeVar("E", bound=Entry)
 
-Capability = Literal["ipv4", "ipv6", "eip", "distgw", "classic", "bandwidth", "counters", "trace"]
+Capability = Literal["ipv4", "ipv6", "eip", "distgw", "classic"]
 """What a backend can do; planning refuses an intent that needs a missing one before anything is touched."""
+
+
+def needs(intent: Intent) -> frozenset[Capability]:
+    """What a backend must be able to do to keep an intent."""
+    match intent:
+        case SubnetSwitching():
+            return frozenset({"classic"} if intent.vpc_id == DEFAULT_VPC else ())
+        case SubnetRouting():
+            return _families(ipv6=intent.gateway6 is not None)
+        case VpcRouting():
+            return frozenset({"distgw"} if intent.uplinks and intent.mode in ("distgw", "eip-distgw") else ())
+        case UplinkSwitching():
+            return frozenset({"distgw"} if intent.masquerade else ())
+        case PortSecurity():
+            return _families(ipv6=bool(intent.ip6s))
+        case VipBinding():
+            return _families(ipv6=intent.ip6 is not None)
+        case EipMapping():
+            return frozenset({"eip"})
+        case _:
+            assert_never(intent)
+
+
+def _families(*, ipv6: bool) -> frozenset[Capability]:
+    return frozenset({"ipv4", "ipv6"} if ipv6 else {"ipv4"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,9 +107,9 @@ class UplinkSwitching:
 class PortSecurity:
     """A server's port: the only MAC and addresses it may use, and the ports that its VRRP may reach.
 
-    `ip` is the NIC's own address; `ips` and `ip6s`, sorted, add the VIPs of its server's groups in this network. `vrrp_peers` are the
-    devices of the other members of its groups here. Nothing else may come from the port, nor unicast IPv4 go to it that
-    is addressed to anybody else.
+    `ip` is the NIC's own address; `ips` and `ip6s`, sorted, add the VIPs of its server's groups in this network.
+    `vrrp_peers` are the devices of the other members of its groups here. Nothing else may come from the port, nor
+    unicast IPv4 go to it that is addressed to anybody else.
     """
 
     nic_id: str

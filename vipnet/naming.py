@@ -12,13 +12,13 @@ from vipnet.topology import Topology
 
 __all__ = ["named", "naming"]
 
-_UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
+_ID = re.compile(r"\b(?:([a-z]+):)?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b")
 _NAMED: tuple[type[Vpc | Network | Host | Server | InstanceGroup | Eip], ...] = (Vpc, Network, Host, Server, InstanceGroup, Eip)
 
 
 def named(text: str, topology: Topology) -> str:
-    """Replace the ids in a text by the names of the objects, as far as they are known."""
-    return _UUID.sub(lambda match: _name_of(match[0], topology), text)
+    """Replace the ids in a text by the names of the objects, as far as they are known: `eip:<id>` becomes `eip front`."""
+    return _ID.sub(lambda match: " ".join(word for word in (match[1], _name_of(match[2], topology)) if word), text)
 
 
 @contextmanager

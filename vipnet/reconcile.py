@@ -6,11 +6,11 @@ and the reason, because one bad object must never stop the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vipnet.backend import Backend
+from vipnet.backend import Backend, needs
 from vipnet.config import Config
 from vipnet.derive import all_scopes, derive, released, scopes_of
 from vipnet.errors import DataplaneError
@@ -60,8 +60,20 @@ def change_work(backend: Backend[Any], config: Config, base: Topology, topology:
         for scope in scopes_of(snapshot, thing)
     }
     before, after = derive(base, config, scopes), derive(topology, config, scopes)
-    plan = diff(_compiled(backend, before), backend.compile(after.values()))
+    plan = diff(_compiled(backend, before), compile_strictly(backend, after.values()))
     return Work(before, after, plan, released(before, after))
+
+
+def compile_strictly(backend: Backend[Any], intents: Collection[Intent]) -> dict[str, Any]:
+    """Compile intents; DataplaneError for the first that needs what the backend cannot do."""
+    for intent in intents:
+        missing = needs(intent) - backend.capabilities
+        if missing:
+            raise DataplaneError(
+                f"{intent.id} needs {', '.join(sorted(missing))}, which backend {backend.name} cannot do; "
+                "leave it out, or use another backend"
+            )
+    return backend.compile(intents)
 
 
 def _compiled(backend: Backend[Any], intents: Mapping[str, Intent]) -> dict[str, Any]:
@@ -72,7 +84,7 @@ def _compiled(backend: Backend[Any], intents: Mapping[str, Intent]) -> dict[str,
 def compile_all(backend: Backend[Any], intents: Mapping[str, Intent]) -> tuple[dict[str, Any], list[Quarantined]]:
     """Compile everything; intents that the backend cannot keep are set aside."""
     try:
-        return backend.compile(intents.values()), []
+        return compile_strictly(backend, intents.values()), []
     except DataplaneError:
         return _compile_each(backend, intents)
 
@@ -82,7 +94,7 @@ def _compile_each(backend: Backend[Any], intents: Mapping[str, Intent]) -> tuple
     aside: list[Quarantined] = []
     for intent in intents.values():
         try:
-            entries.update(backend.compile([intent]))
+            entries.update(compile_strictly(backend, [intent]))
         except DataplaneError as error:
             aside.append(Quarantined(intent.id, error.details))
     return entries, aside

@@ -98,7 +98,6 @@ def _segment(bridge: str) -> Iterator[NativeEntry]:
 
 
 def _subnet_routing(intent: SubnetRouting) -> Iterator[NativeEntry]:
-    _no_ipv6(intent.id, intent.gateway6 is not None)
     router = names.router_namespace(intent.vpc_id)
     leg = names.subnet_leg(intent.network_id)
     yield from _leg(router, leg, intent.mac, names.bridge(intent.network_id))
@@ -196,7 +195,6 @@ def _gateway(uplink: Uplink, bridge: str, owner: str) -> Iterator[NativeEntry]:
 
 
 def _port_security(intent: PortSecurity) -> Iterator[NativeEntry]:
-    _no_ipv6(intent.id, bool(intent.ip6s))
     device = check_device(intent.device, of=intent.id)
     port, mac = f'"{device}"', intent.mac
     yield Element("", "bridge", "vn_ports", port)
@@ -211,7 +209,6 @@ def _port_security(intent: PortSecurity) -> Iterator[NativeEntry]:
 
 
 def _vip_binding(intent: VipBinding) -> Iterator[NativeEntry]:
-    _no_ipv6(intent.id, intent.ip6 is not None)
     if intent.vpc_id == DEFAULT_VPC:
         yield _claim(intent.network_id, intent.ip)
 
@@ -223,8 +220,8 @@ def _claim(network_id: str, ip: int) -> Element:
 def _eip_mapping(intent: EipMapping) -> Iterator[NativeEntry]:
     if intent.uplink is None:
         raise DataplaneError(
-            f"{intent.id}: network {intent.network_id} of EIP {format_ip4(intent.eip)} has no uplink; "
-            f"add [uplinks.NAME] with its device to the config"
+            f"{intent.id} needs an uplink, and network {intent.network_id} of {format_ip4(intent.eip)} has none; "
+            f"add [uplinks.{intent.network_id}] with its device to the configuration"
         )
     router, leg = names.router_namespace(intent.vpc_id), names.uplink_leg(intent.uplink.index)
     eip, vip = format_ip4(intent.eip), format_ip4(intent.vip)
@@ -234,7 +231,3 @@ def _eip_mapping(intent: EipMapping) -> Iterator[NativeEntry]:
     yield Element(router, "ip", "vn_eips", f'"{leg}" . {eip}')
     yield Element(router, "arp", "vn_eips", f'"{leg}" . {eip}')
 
-
-def _no_ipv6(id: str, asked: bool) -> None:
-    if asked:
-        raise DataplaneError(f"{id} asks for IPv6, which the nftables backend does not have yet; use an IPv4 network")

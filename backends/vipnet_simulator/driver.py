@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import get_args
 
-from vipnet.backend import Backend, BackendContext, Capability, check_options
+from vipnet.backend import Backend, BackendContext, check_options
 from vipnet.intents import Intent
 from vipnet.plan import TargetPlan
 from vipnet_simulator import statefile
@@ -24,7 +23,7 @@ class SimulatorBackend(Backend[SimulatorEntry]):
     """
 
     name = "simulator"
-    capabilities = frozenset(get_args(Capability))
+    capabilities = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic"})
 
     def __init__(self, context: BackendContext) -> None:
         check_options(self.name, context.options, {"state": str})

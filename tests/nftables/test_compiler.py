@@ -105,10 +105,7 @@ def test_router() -> None:
 @pytest.mark.parametrize(
     ("intent", "said"),
     [
-        (replace(MAPPING, uplink=None), "has no uplink"),
-        (replace(PORT, ip6s=(1,)), "IPv6"),
-        (replace(BINDING, ip6=1), "IPv6"),
-        (replace(ROUTING, gateway6=1, length6=64), "IPv6"),
+        (replace(MAPPING, uplink=None), "needs an uplink"),
         (replace(PORT, device="tap0 } drop"), "device name"),
         (replace(PORT, vrrp_peers=('x"',)), "device name"),
         (replace(ROUTER, uplinks=(replace(PUB, address=None),)), r"\[uplinks.pub\]"),
