@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,49 +19,21 @@ from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import DataplaneError, InvalidStatusError
 from vipnet.intents import Released
-from vipnet.model import Eip, Vip
 from vipnet.naming import named, naming
-from vipnet.operations.draft import Change, Draft, World
+from vipnet.operations.draft import Draft, World
 from vipnet.plan import Plan
 from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, resync, resync_plan
 from vipnet.registry import load_backend
+from vipnet.reports import ApplyReport, Status, transitions
 from vipnet.store import Pending, Store, open_store
 from vipnet.topology import Topology
 from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs
-from vipnet.views import Viewer
+from vipnet.viewer import Viewer
 
-__all__ = ["ApplyReport", "Controller", "Status", "Transaction"]
+__all__ = ["Controller", "Transaction"]
 
 R = TypeVar("R")
 V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplyReport:
-    """What `apply` did; the counts are of entries."""
-
-    changed: int
-    created: int
-    replaced: int
-    deleted: int
-    quarantined: tuple[Quarantined, ...]
-    revision: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """How things stand. `drift` None: the data plane could not be asked."""
-
-    backend: str
-    store: str
-    revision: int
-    programmed: int
-    pending: tuple[int, ...]
-    entries: dict[str, int]
-    drift: bool | None
-    quarantined: tuple[Quarantined, ...]
-    versions: dict[str, str]
-    warnings: tuple[str, ...]
 
 
 class _Verbs:
@@ -230,7 +202,7 @@ class Controller(_Verbs):
         self._store.bind(self.backend.name, self.config.host)
         pending = Pending(
             revision=self._revision + 1,
-            transitions=_transitions(changes, draft.topology, self._topology),
+            transitions=transitions(changes, draft.topology, self._topology),
             released=work.released,
         )
         self._store.begin(changes, pending)
@@ -354,22 +326,3 @@ class Controller(_Verbs):
         except DataplaneError as error:
             return {}, None, self._quarantined, (error.details,)
         return dict(sorted(entries.items())), bool(plan), (*self._quarantined, *aside), ()
-
-
-def _transitions(changes: Sequence[Change], topology: Topology, base: Topology) -> dict[str, str]:
-    """What a revision does to EIPs and their groups, as their status until it is programmed."""
-    words: dict[str, str] = {}
-    for change in changes:
-        match change.before, change.after:
-            case (None, Eip() as eip) | (Eip(vip_id=None), Eip() as eip):
-                words |= _mapped(eip, topology, "associate", alone="allocate")
-            case Eip() as eip, Eip(vip_id=None) | None:
-                words |= _mapped(eip, base, "dissociate", alone="deallocate")
-            case _:
-                pass
-    return words
-
-
-def _mapped(eip: Eip, topology: Topology, word: str, *, alone: str) -> dict[str, str]:
-    vip = None if eip.vip_id is None else topology.get(Vip, eip.vip_id)
-    return {eip.id: alone} if vip is None else {eip.id: word, vip.group_id: f"{word}_eip"}

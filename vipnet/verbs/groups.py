@@ -10,7 +10,8 @@ from vipnet.model import Eip, InstanceGroup, Network, Server, short_id
 from vipnet.operations import eips, groups, vips
 from vipnet.operations.lookup import find
 from vipnet.verbs.session import Noun
-from vipnet.views import EipView, GroupGuestView, GroupNetworkView, GroupView, Viewer
+from vipnet.viewer import Viewer
+from vipnet.views import EipView, GroupGuestView, GroupNetworkView, GroupView
 
 __all__ = ["Eips", "Groups"]
 

@@ -10,7 +10,8 @@ from vipnet.model import Host, Network, Server, Vpc
 from vipnet.operations import networks, servers, vpcs
 from vipnet.operations.lookup import find
 from vipnet.verbs.session import Noun
-from vipnet.views import AddressView, HostView, NetworkView, ReservationView, ServerView, Viewer, VpcView
+from vipnet.viewer import Viewer
+from vipnet.views import AddressView, HostView, NetworkView, ReservationView, ServerView, VpcView
 
 __all__ = ["Hosts", "Networks", "Servers", "Vpcs"]
 

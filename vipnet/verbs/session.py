@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from vipnet.operations.draft import Draft
-from vipnet.views import Viewer
+from vipnet.viewer import Viewer
 
 __all__ = ["Noun", "Session"]
 

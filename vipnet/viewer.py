@@ -1,0 +1,229 @@
+"""Makes the views of objects out of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from vipnet.addresses import format_ip, format_ip4, format_ip6
+from vipnet.errors import InvalidStatusError
+from vipnet.model import Address, Eip, Host, InstanceGroup, Membership, Network, Nic, Server, Vip, Vpc
+from vipnet.operations.addresses import holder
+from vipnet.operations.groups import eip_of, members_of, vips_of
+from vipnet.operations.vips import member_network
+from vipnet.topology import Topology
+from vipnet.views import (
+    AddressView,
+    EipView,
+    GroupGuestView,
+    GroupNetworkView,
+    GroupView,
+    HostView,
+    NetworkView,
+    NicView,
+    ReservationView,
+    ServerView,
+    VpcView,
+    Warnings,
+)
+
+__all__ = ["Viewer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Makes views out of a snapshot. `transitions`: by object id, what a revision that is not programmed yet does to it."""
+
+    topology: Topology
+    transitions: Mapping[str, str] = field(default_factory=dict[str, str])
+    warnings: Warnings = ()
+    now: float = 0.0
+
+    def vpc(self, vpc: Vpc) -> VpcView:
+        return VpcView(
+            id=vpc.id,
+            name=vpc.name,
+            cidr_block=vpc.cidr,
+            cidr_block6=vpc.cidr6,
+            external_access_mode=vpc.external_access_mode,
+            warnings=self.warnings,
+        )
+
+    def network(self, network: Network) -> NetworkView:
+        pool = self.topology.pool(network.id, 4)
+        assert pool is not None
+        expired = [address for address in self._expired(network, 4) if address.state == "reserved"]
+        used = pool.held - len(expired)
+        return NetworkView(
+            id=network.id,
+            name=network.name,
+            vpc=self.topology.at(Vpc, network.vpc_id).name,
+            prefix=network.prefix,
+            guest_ip_start=format_ip4(network.start),
+            guest_ip_end=format_ip4(network.end),
+            guest_gateway=None if network.gateway is None else format_ip4(network.gateway),
+            prefix6=network.prefix6,
+            alloc_policy=network.alloc_policy,
+            server_type=network.server_type,
+            bgp_type=network.bgp_type,
+            zone=network.zone,
+            project=network.project,
+            shared=network.shared,
+            free_count=pool.size - used,
+            used_count=used,
+            warnings=self.warnings,
+        )
+
+    def _expired(self, network: Network, version: int) -> list[Address]:
+        pool = self.topology.pool(network.id, version)
+        due = [] if pool is None else list(pool.due(self.now))
+        return [self.topology.at(Address, f"{network.id}/{version}/{ip}") for ip in due]
+
+    def addresses(self, network: Network) -> list[AddressView]:
+        """The addresses of a network that are not free, IPv4 first, in order."""
+        gone = {address.id for version in (4, 6) for address in self._expired(network, version)}
+        rows = [
+            row
+            for row in self.topology.by(Address, "network_id", network.id)
+            if row.state != "resting" and row.id not in gone
+        ]
+        return [self._address(row) for row in sorted(rows, key=lambda row: (row.version, row.ip))]
+
+    def _address(self, row: Address) -> AddressView:
+        owner = "" if row.state == "reserved" else holder(self.topology, row).partition(" ")[2]
+        return AddressView(
+            ip_addr=format_ip(row.version, row.ip),
+            owner_type=row.owner_type,
+            owner=owner,
+            owner_id=row.owner_id or None,
+            notes=row.notes,
+            expired_at=_iso_time(row.until),
+        )
+
+    def reservation(self, row: Address) -> ReservationView:
+        return ReservationView(
+            ip_addr=format_ip(row.version, row.ip),
+            notes=row.notes,
+            expired_at=_iso_time(row.until),
+            warnings=self.warnings,
+        )
+
+    def host(self, host: Host) -> HostView:
+        return HostView(id=host.id, name=host.name, zone=host.zone, warnings=self.warnings)
+
+    def server(self, server: Server) -> ServerView:
+        groups = self.groups_of(server)
+        vips = [vip for group in groups for vip in vips_of(self.topology, group)]
+        host = None if server.host_id is None else self.topology.at(Host, server.host_id)
+        return ServerView(
+            id=server.id,
+            name=server.name,
+            host=None if host is None else host.name,
+            project=server.project,
+            nics=tuple(self._nic(nic) for nic in self.nics_of(server)),
+            vip=tuple(format_ip4(vip.ip) for vip in vips),
+            virtual_ips=tuple(text for vip in vips for text in _texts(vip)),
+            groups=tuple(group.name for group in groups),
+            warnings=self.warnings,
+        )
+
+    def nics_of(self, server: Server) -> list[Nic]:
+        """The NICs of a server in order."""
+        return sorted(self.topology.by(Nic, "server_id", server.id), key=lambda nic: nic.position)
+
+    def groups_of(self, server: Server) -> list[InstanceGroup]:
+        """The groups of a server by name."""
+        rows = self.topology.by(Membership, "server_id", server.id)
+        return sorted((self.topology.at(InstanceGroup, row.group_id) for row in rows), key=lambda group: group.name)
+
+    def addresses_of(self, server: Server) -> set[int]:
+        """Every address that reaches a server: its NICs', the VIPs of its groups and their EIPs."""
+        vips = [vip for group in self.groups_of(server) for vip in vips_of(self.topology, group)]
+        pairs = [(nic.ip, nic.ip6) for nic in self.nics_of(server)] + [(vip.ip, vip.ip6) for vip in vips]
+        public = {int(eip.ip) for vip in vips for eip in self.topology.by(Eip, "vip_id", vip.id)}
+        return {int(ip) for pair in pairs for ip in pair if ip is not None} | public
+
+    def _nic(self, nic: Nic) -> NicView:
+        return NicView(
+            network=self.topology.at(Network, nic.network_id).name,
+            ip_addr=format_ip4(nic.ip),
+            ip6_addr=None if nic.ip6 is None else format_ip6(nic.ip6),
+            mac=nic.mac,
+            device=nic.device,
+        )
+
+    def group(self, group: InstanceGroup) -> GroupView:
+        vips = vips_of(self.topology, group)
+        eip = eip_of(self.topology, group)
+        network = self._network_of(group, vips)
+        return GroupView(
+            id=group.id,
+            name=group.name,
+            project=group.project,
+            enabled=group.enabled,
+            status=self.transitions.get(group.id, "init"),
+            granularity=group.granularity,
+            force_dispersion=group.force_dispersion,
+            guest_count=len(members_of(self.topology, group)),
+            vips=tuple(text for vip in vips for text in _texts(vip)),
+            vip_eip=None if eip is None else format_ip4(eip.ip),
+            network=None if network is None else network.name,
+            network_id=None if network is None else network.id,
+            zone=group.zone,
+            vrid=vips[0].vrid if vips else group.vrid,
+            warnings=self.warnings,
+        )
+
+    def _network_of(self, group: InstanceGroup, vips: list[Vip]) -> Network | None:
+        """The VIP's network, else the members'; None when they are in several."""
+        if vips:
+            return self.topology.at(Network, vips[0].network_id)
+        try:
+            return member_network(self.topology, group)
+        except InvalidStatusError:
+            return None
+
+    def group_guests(self, group: InstanceGroup) -> list[GroupGuestView]:
+        """The members of a group in order."""
+        return [
+            GroupGuestView(group=group.name, group_id=group.id, server=server.name, server_id=server.id)
+            for server in members_of(self.topology, group)
+        ]
+
+    def group_network(self, vip: Vip) -> GroupNetworkView:
+        eip = next(iter(self.topology.by(Eip, "vip_id", vip.id)), None)
+        return GroupNetworkView(
+            group=self.topology.at(InstanceGroup, vip.group_id).name,
+            network=self.topology.at(Network, vip.network_id).name,
+            ip_addr=format_ip4(vip.ip),
+            ip6_addr=None if vip.ip6 is None else format_ip6(vip.ip6),
+            eip_id=None if eip is None else eip.id,
+            eip_addr=None if eip is None else format_ip4(eip.ip),
+        )
+
+    def eip(self, eip: Eip) -> EipView:
+        group_id = None if eip.vip_id is None else self.topology.at(Vip, eip.vip_id).group_id
+        return EipView(
+            id=eip.id,
+            name=eip.name,
+            ip_addr=format_ip4(eip.ip),
+            network=self.topology.at(Network, eip.network_id).name,
+            bandwidth=eip.bandwidth,
+            bgp_type=eip.bgp_type,
+            charge_type=eip.charge_type,
+            auto_dellocate=eip.auto_dellocate,
+            status=self.transitions.get(eip.id, "ready"),
+            associate_type=None if group_id is None else "instancegroup",
+            associate_id=group_id,
+            warnings=self.warnings,
+        )
+
+
+def _texts(vip: Vip) -> list[str]:
+    return [format_ip4(vip.ip)] + ([] if vip.ip6 is None else [format_ip6(vip.ip6)])
+
+
+def _iso_time(seconds: float | None) -> str | None:
+    """Seconds of the epoch as ISO 8601 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
