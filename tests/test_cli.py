@@ -156,7 +156,8 @@ class TestDeclaration:
     def test_a_command_hands_over_no_more_than_is_asked_for(self, verb: Verb) -> None:
         with Controller.open(store="memory:", backend="simulator") as cloud:
             method = attrgetter(str(verb.call))(cloud)
-            inspect.signature(method).bind(*verb.arguments, **{option.keyword: [] for option in verb.options if option.always})
+            given: dict[str, Any] = {option.keyword: [] for option in verb.options if option.always or option.required}
+            inspect.signature(method).bind(*verb.arguments, **given)
 
     def test_names_are_unique(self) -> None:
         names = [verb.name for verb in _VERBS]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Action", "Option", "Section", "Verb", "action", "change", "flag", "many", "number", "read", "text"]
+__all__ = ["Action", "Option", "Section", "Verb", "action", "change", "flag", "many", "number", "read", "required", "text"]
 
 Action = Callable[..., int]
 """Called with Settings, the positional arguments and the options given; returns the exit status."""
@@ -26,6 +26,7 @@ class Option:
     metavar: str
     help: str
     always: bool = False
+    required: bool = False
 
     @property
     def keyword(self) -> str:
@@ -62,6 +63,11 @@ class Section:
 def text(flag: str, metavar: str, help: str) -> Option:
     """An option whose text the library judges."""
     return Option(flag=flag, kind="text", metavar=metavar, help=help)
+
+
+def required(flag: str, metavar: str, help: str) -> Option:
+    """An option without which the command makes no sense."""
+    return Option(flag=flag, kind="text", metavar=metavar, help=help, required=True)
 
 
 def number(flag: str, metavar: str, help: str) -> Option:

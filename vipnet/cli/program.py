@@ -136,7 +136,7 @@ def _option(option: Option) -> click.Option:
     names = [option.keyword, option.flag]
     if option.kind == "flag":
         return click.Option(names, is_flag=True, help=option.help)
-    return click.Option(names, metavar=option.metavar, multiple=option.kind == "many", help=option.help)
+    return click.Option(names, metavar=option.metavar, multiple=option.kind == "many", required=option.required, help=option.help)
 
 
 def _late_output() -> click.Option:

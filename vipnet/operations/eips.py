@@ -23,7 +23,7 @@ from vipnet.operations.groups import eip_of, vips_of
 from vipnet.operations.lookup import check_visible, find, find_group, free_name, number
 from vipnet.operations.vpcs import word
 
-__all__ = ["associate_eip", "create_eip", "create_eip_for_group", "delete_eip", "dissociate_eip"]
+__all__ = ["associate_eip", "change_bandwidth", "create_eip", "create_eip_for_group", "delete_eip", "dissociate_eip"]
 
 _MOST_MBPS = 1_000_000
 
@@ -144,6 +144,14 @@ def delete_eip(draft: Draft, ref: str) -> Eip:
 def _remove(draft: Draft, eip: Eip) -> None:
     release(draft, eip.network_id, 4, eip.ip)
     draft.remove(eip)
+
+
+def change_bandwidth(draft: Draft, ref: str, bandwidth: int | str) -> Eip:
+    """Change the limit of an EIP, associated or not, in 10^6 bit/s."""
+    eip = find(draft.topology, Eip, ref)
+    changed = replace(eip, bandwidth=number(bandwidth, what="bandwidth", least=1, most=_MOST_MBPS))
+    draft.put(changed)
+    return changed
 
 
 def create_eip_for_group(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vipnet.errors import (
     ConflictError,
@@ -16,23 +17,32 @@ from vipnet.errors import (
 from vipnet.model import Eip, Host, InstanceGroup, Membership, Network, Nic, Server, Vip, check_name
 from vipnet.operations.addresses import release
 from vipnet.operations.draft import Draft
-from vipnet.operations.lookup import check_not_frozen, find_group, find_or_input_error, free_name, number
+from vipnet.operations.lookup import check_not_frozen, find, find_group, find_or_input_error, free_name, number
 from vipnet.operations.vpcs import word
 from vipnet.topology import Topology
 
 __all__ = [
     "bind_guests",
     "check_placement",
+    "check_vrid_free",
     "create_group",
     "delete_group",
     "eip_of",
     "join",
+    "join_groups",
     "leave",
+    "leave_groups",
     "members_of",
     "remove_vip",
+    "set_enabled",
+    "set_frozen",
     "unbind_guests",
+    "update_group",
     "vips_of",
 ]
+
+
+_MOST_PER_HOST = 1_000_000
 
 
 def create_group(
@@ -57,7 +67,7 @@ def create_group(
         zone=check_name("zone", zone_id or "default"),
         enabled=True,
         frozen=False,
-        granularity=1 if granularity is None else number(granularity, what="granularity", least=1, most=1_000_000),
+        granularity=1 if granularity is None else number(granularity, what="granularity", least=1, most=_MOST_PER_HOST),
         force_dispersion=True if force_dispersion is None else yes_or_no(force_dispersion, what="force_dispersion"),
         service_type=_label("service_type", service_type, 36),
         parent_id=_label("parent_id", parent_id, 36),
@@ -66,6 +76,92 @@ def create_group(
     )
     draft.put(group)
     return group
+
+
+def update_group(
+    draft: Draft,
+    ref: str,
+    *,
+    name: str | None = None,
+    granularity: int | str | None = None,
+    force_dispersion: bool | str | None = None,
+    vrid: int | str | None = None,
+) -> InstanceGroup:
+    """Change what is given and nothing else; a VRID also moves the group's VIP to it."""
+    group = find_group(draft, ref, "update")
+    if name is not None:
+        group = replace(group, name=free_name(draft.topology, InstanceGroup, name, project=group.project, but=group.id))
+    if granularity is not None:
+        group = replace(group, granularity=number(granularity, what="granularity", least=1, most=_MOST_PER_HOST))
+    if force_dispersion is not None:
+        group = replace(group, force_dispersion=yes_or_no(force_dispersion, what="force_dispersion"))
+    if vrid is not None:
+        group = _with_vrid(draft, group, number(vrid, what="vrid", least=1, most=255))
+    draft.put(group)
+    return group
+
+
+def _with_vrid(draft: Draft, group: InstanceGroup, vrid: int) -> InstanceGroup:
+    for vip in vips_of(draft.topology, group):
+        check_vrid_free(draft.topology, draft.topology.at(Network, vip.network_id), vrid, but=group.id)
+        draft.put(replace(vip, vrid=vrid))
+    return replace(group, vrid=vrid)
+
+
+def check_vrid_free(topology: Topology, network: Network, vrid: int, *, but: str | None = None) -> None:
+    """Raise ConflictError when another group uses the VRID in a network."""
+    for other in topology.by(Vip, "vrid_key", (network.id, vrid)):
+        if other.group_id != but:
+            holder = topology.at(InstanceGroup, other.group_id)
+            raise ConflictError(
+                f"vrid {vrid} is used by instancegroup {holder.name} in network {network.name}; choose another"
+            )
+
+
+def set_enabled(draft: Draft, ref: str, *, enabled: bool) -> InstanceGroup:
+    """Enable or disable a group; a disabled one takes and loses no members, its VIP and EIP work on."""
+    group = replace(find_group(draft, ref, "enable" if enabled else "disable"), enabled=enabled)
+    draft.put(group)
+    return group
+
+
+def set_frozen(draft: Draft, ref: str, *, frozen: bool) -> InstanceGroup:
+    """Freeze a group, which then refuses every action but unfreeze; or unfreeze it."""
+    found = find_group(draft, ref, "freeze") if frozen else find(draft.topology, InstanceGroup, ref)
+    group = replace(found, frozen=frozen)
+    draft.put(group)
+    return group
+
+
+def join_groups(draft: Draft, ref: str, groups: Sequence[str]) -> Server:
+    """Make a server a member of groups. All or nothing."""
+    server, found = _groups_request(draft, ref, groups, "join-groups")
+    for group in found:
+        join(draft, group, server)
+        _warn_of_dispersion(draft, group)
+    return server
+
+
+def leave_groups(draft: Draft, ref: str, groups: Sequence[str]) -> Server:
+    """Take a server out of groups; those that it is not in are passed over."""
+    server, found = _groups_request(draft, ref, groups, "leave-groups")
+    wanted = {group.id for group in found}
+    for membership in draft.topology.by(Membership, "server_id", server.id):
+        if membership.group_id in wanted:
+            leave(draft, membership)
+    return server
+
+
+def _groups_request(draft: Draft, ref: str, groups: Sequence[str], action: str) -> tuple[Server, list[InstanceGroup]]:
+    server = find(draft.topology, Server, ref)
+    if not groups:
+        raise MissingParameterError(f"no group was given for {action} of server {server.name}; give at least one")
+    found = [find_or_input_error(draft.topology, InstanceGroup, group) for group in groups]
+    for group in found:
+        check_not_frozen(group, action)
+        _check_enabled(group, action)
+        _check_same_project(group, server)
+    return server, found
 
 
 def yes_or_no(value: bool | str, *, what: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import get_args
@@ -29,10 +30,11 @@ from vipnet.operations.draft import Draft
 from vipnet.operations.lookup import find, free_name, number
 from vipnet.operations.vpcs import word
 
-__all__ = ["create_network", "delete_network", "release_reserved_ip", "reserve_ip"]
+__all__ = ["create_network", "delete_network", "release_reserved_ip", "reserve_ip", "update_network"]
 
 _UNIT_SECONDS = {"I": 60, "H": 3600, "D": 86400, "W": 7 * 86400, "M": 30 * 86400, "Y": 365 * 86400}
 _MAX_REST = 365 * 86400
+_GATEWAY = "gateway"
 
 
 def create_network(
@@ -149,7 +151,7 @@ def _gateway(vpc: Vpc, prefix: IPv4Network, gateway: str | None) -> Ip4 | None:
 
 def _reserve_gateway(draft: Draft, network: Network) -> None:
     if network.gateway is not None and network.start <= network.gateway <= network.end:
-        draft.put(_reservation(network, 4, network.gateway, "gateway", None))
+        draft.put(_reservation(network, 4, network.gateway, _GATEWAY, None))
 
 
 def _reservation(network: Network, version: int, ip: int, notes: str, until: float | None) -> Address:
@@ -163,6 +165,64 @@ def _reservation(network: Network, version: int, ip: int, notes: str, until: flo
         notes=notes,
         until=until,
     )
+
+
+def update_network(
+    draft: Draft,
+    ref: str,
+    *,
+    start_ip: str | None = None,
+    end_ip: str | None = None,
+    alloc_policy: str | None = None,
+    gateway: str | None = None,
+) -> Network:
+    """Change what is given. The range cannot be narrowed below a used address; a gateway's reservation follows it."""
+    old = find(draft.topology, Network, ref)
+    purge(draft, old)
+    new = old
+    if start_ip is not None or end_ip is not None:
+        vpc = draft.topology.at(Vpc, old.vpc_id)
+        texts = (start_ip or format_ip4(old.start), end_ip or format_ip4(old.end))
+        start, end = _range4(vpc, old.server_type, IPv4Network(old.prefix), *texts)
+        _check_narrowed(draft, old, start, end)
+        new = replace(new, start=start, end=end)
+    if alloc_policy is not None:
+        policy = word(alloc_policy, what="alloc_policy", known=get_args(AllocDir))
+        new = replace(new, alloc_policy=policy)  # type: ignore[arg-type]
+    if gateway is not None:
+        new = replace(new, gateway=_gateway(draft.topology.at(Vpc, old.vpc_id), IPv4Network(old.prefix), gateway))
+    _move_gateway(draft, old, new)
+    return new
+
+
+def _check_narrowed(draft: Draft, network: Network, start: int, end: int) -> None:
+    for row in draft.topology.by(Address, "network_id", network.id):
+        if row.version == 4 and not start <= row.ip <= end and not _is_gateway(network, row):
+            if row.state == "resting":
+                draft.remove(row)
+                continue
+            raise InputParameterError(
+                f"range {format_ip4(start)}-{format_ip4(end)} of network {network.name} leaves out {format_ip4(row.ip)}, "
+                f"which {holder(draft.topology, row)} has; include it"
+            )
+
+
+def _is_gateway(network: Network, row: Address) -> bool:
+    return row.state == "reserved" and row.version == 4 and row.ip == network.gateway and row.notes == _GATEWAY
+
+
+def _move_gateway(draft: Draft, old: Network, new: Network) -> None:
+    """Put the changed network, its gateway reserved while it is in the range."""
+    for row in draft.topology.by(Address, "network_id", old.id):
+        if _is_gateway(old, row):
+            draft.remove(row)
+    taken = None if new.gateway is None else draft.topology.get(Address, f"{new.id}/4/{new.gateway}")
+    if taken is not None and taken.state in ("used", "leaving"):
+        raise ConflictError(
+            f"gateway {format_ip4(taken.ip)} of network {new.name} is held by {holder(draft.topology, taken)}; choose a free one"
+        )
+    draft.put(new)
+    _reserve_gateway(draft, new)
 
 
 def delete_network(draft: Draft, ref: str) -> Network:

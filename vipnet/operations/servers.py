@@ -23,10 +23,10 @@ from vipnet.model import (
 )
 from vipnet.operations.addresses import Request, allocate, direction_of, release
 from vipnet.operations.draft import Draft
-from vipnet.operations.groups import check_placement, join, leave
+from vipnet.operations.groups import check_placement, join, leave, vips_of
 from vipnet.operations.lookup import check_visible, find, find_or_input_error, free_name
 
-__all__ = ["create_server", "delete_server"]
+__all__ = ["attach_nic", "create_server", "delete_server", "detach_nic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +169,40 @@ def _nic_request(draft: Draft, server: Server, network: Network, wanted: int | N
         direction=direction_of(network, "stepdown", draft.config.alloc_dir),
         what=what,
     )
+
+
+def attach_nic(draft: Draft, ref: str, net: str, *, mac: str | None = None, device: str | None = None) -> Server:
+    """Give a server a NIC in one more network (`NETWORK[:IP4][,IP6]`); not while a group of its has a VIP."""
+    server = find(draft.topology, Server, ref)
+    _check_no_vip(draft, server)
+    wish = _wish(draft, server, net, mac, device)
+    nics = draft.topology.by(Nic, "server_id", server.id)
+    if any(nic.network_id == wish.network.id for nic in nics):
+        raise ConflictError(f"server {server.name} has a NIC in network {wish.network.name} already; name another network")
+    _add_nic(draft, server, max((nic.position for nic in nics), default=-1) + 1, wish)
+    return server
+
+
+def detach_nic(draft: Draft, ref: str, net: str) -> Server:
+    """Take a server's NIC in a network away; its address rests. Not while a group of its has a VIP."""
+    server = find(draft.topology, Server, ref)
+    _check_no_vip(draft, server)
+    network = find(draft.topology, Network, net)
+    for nic in draft.topology.by(Nic, "server_id", server.id):
+        if nic.network_id == network.id:
+            _remove_nic(draft, nic)
+            return server
+    raise ConflictError(f"server {server.name} has no NIC in network {network.name}; see server-show")
+
+
+def _check_no_vip(draft: Draft, server: Server) -> None:
+    for row in draft.topology.by(Membership, "server_id", server.id):
+        group = draft.topology.at(InstanceGroup, row.group_id)
+        if vips_of(draft.topology, group):
+            raise ConflictError(
+                f"server {server.name} is a member of instancegroup {group.name}, which has a VIP: "
+                "it keeps exactly its one NIC; unbind it first"
+            )
 
 
 def delete_server(draft: Draft, ref: str) -> Server:

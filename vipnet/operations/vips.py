@@ -7,7 +7,7 @@ from vipnet.errors import ConflictError, InputParameterError, InvalidStatusError
 from vipnet.model import Eip, InstanceGroup, Ip4, Ip6, Network, Nic, Vip
 from vipnet.operations.addresses import Request, allocate, direction_of
 from vipnet.operations.draft import Draft
-from vipnet.operations.groups import members_of, remove_vip, vips_of
+from vipnet.operations.groups import check_vrid_free, members_of, remove_vip, vips_of
 from vipnet.operations.lookup import check_visible, find, find_group, number
 from vipnet.topology import Topology
 
@@ -126,9 +126,7 @@ def _vrid(draft: Draft, group: InstanceGroup, network: Network, asked: int | str
     wanted = group.vrid if asked is None else number(asked, what="vrid", least=1, most=255)
     if wanted is None:
         return next((vrid for vrid in _VRIDS if not topology.has(Vip, "vrid_key", (network.id, vrid))), None)
-    for other in topology.by(Vip, "vrid_key", (network.id, wanted)):
-        holder = topology.at(InstanceGroup, other.group_id)
-        raise ConflictError(f"vrid {wanted} is used by instancegroup {holder.name} in network {network.name}; choose another")
+    check_vrid_free(topology, network, wanted)
     return wanted
 
 

@@ -67,6 +67,39 @@ class Groups(Noun):
         shown = self.show(id)
         return self._session.mutate(lambda draft: groups.delete_group(draft, id), lambda _viewer, _group: shown)
 
+    def update(
+        self,
+        id: str,
+        *,
+        name: str | None = None,
+        granularity: int | str | None = None,
+        force_dispersion: bool | str | None = None,
+        vrid: int | str | None = None,
+    ) -> GroupView:
+        """Change what is given and nothing else."""
+        return self._session.mutate(
+            lambda draft: groups.update_group(
+                draft, id, name=name, granularity=granularity, force_dispersion=force_dispersion, vrid=vrid
+            ),
+            Viewer.group,
+        )
+
+    def enable(self, id: str) -> GroupView:
+        """Let a group take and lose members again."""
+        return self._session.mutate(lambda draft: groups.set_enabled(draft, id, enabled=True), Viewer.group)
+
+    def disable(self, id: str) -> GroupView:
+        """Let a group take and lose no members; its VIP and EIP work on."""
+        return self._session.mutate(lambda draft: groups.set_enabled(draft, id, enabled=False), Viewer.group)
+
+    def freeze(self, id: str) -> GroupView:
+        """Let a group refuse every action but unfreeze."""
+        return self._session.mutate(lambda draft: groups.set_frozen(draft, id, frozen=True), Viewer.group)
+
+    def unfreeze(self, id: str) -> GroupView:
+        """End a freeze."""
+        return self._session.mutate(lambda draft: groups.set_frozen(draft, id, frozen=False), Viewer.group)
+
     def bind_guests(self, group: str, guests: Sequence[str]) -> GroupView:
         """Make servers members."""
         return self._session.mutate(lambda draft: groups.bind_guests(draft, group, guests), Viewer.group)
@@ -245,6 +278,10 @@ class Eips(Noun):
         """One EIP by id or name."""
         viewer = self._session.read()
         return viewer.eip(find(viewer.topology, Eip, id))
+
+    def change_bandwidth(self, id: str, bandwidth: int | str) -> EipView:
+        """Change the limit, in 10^6 bit/s, of an EIP associated or not."""
+        return self._session.mutate(lambda draft: eips.change_bandwidth(draft, id, bandwidth), Viewer.eip)
 
     def delete(self, id: str) -> EipView:
         """Delete an EIP that is not associated."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from vipnet.addresses import parse_ip
 from vipnet.model import Host, Network, Server, Vpc
+from vipnet.operations import groups as membership
 from vipnet.operations import networks, servers, vpcs
 from vipnet.operations.lookup import find
 from vipnet.verbs.session import Noun
@@ -116,6 +117,23 @@ class Networks(Noun):
         shown = self.show(id)
         return self._session.mutate(lambda draft: networks.delete_network(draft, id), lambda _viewer, _network: shown)
 
+    def update(
+        self,
+        id: str,
+        *,
+        start_ip: str | None = None,
+        end_ip: str | None = None,
+        alloc_policy: str | None = None,
+        gateway: str | None = None,
+    ) -> NetworkView:
+        """Change range, policy or gateway, what is given; not so that a used address would be left out."""
+        return self._session.mutate(
+            lambda draft: networks.update_network(
+                draft, id, start_ip=start_ip, end_ip=end_ip, alloc_policy=alloc_policy, gateway=gateway
+            ),
+            Viewer.network,
+        )
+
     def addresses(self, id: str) -> Sequence[AddressView]:
         """The addresses of a network that are used or reserved, and by whom."""
         viewer = self._session.read()
@@ -177,3 +195,21 @@ class Servers(Noun):
         """Delete a server; it leaves its groups, whose VIP and EIP stay."""
         shown = self.show(id)
         return self._session.mutate(lambda draft: servers.delete_server(draft, id), lambda _viewer, _server: shown)
+
+    def attach_network(self, id: str, net: str, *, mac: str | None = None, device: str | None = None) -> ServerView:
+        """Give a server a NIC in one more network (`NETWORK[:IP4][,IP6]`)."""
+        return self._session.mutate(
+            lambda draft: servers.attach_nic(draft, id, net, mac=mac, device=device), Viewer.server
+        )
+
+    def detach_network(self, id: str, net: str) -> ServerView:
+        """Take a server's NIC in a network away."""
+        return self._session.mutate(lambda draft: servers.detach_nic(draft, id, net), Viewer.server)
+
+    def join_groups(self, id: str, groups: Sequence[str]) -> ServerView:
+        """Make a server a member of groups."""
+        return self._session.mutate(lambda draft: membership.join_groups(draft, id, groups), Viewer.server)
+
+    def leave_groups(self, id: str, groups: Sequence[str]) -> ServerView:
+        """Take a server out of groups."""
+        return self._session.mutate(lambda draft: membership.leave_groups(draft, id, groups), Viewer.server)

@@ -29,6 +29,12 @@ EIPS = Section(
             columns="name ip_addr network bandwidth status associate_type associate_id",
         ),
         read("eip-show ID", "eips.show", "Show an elastic IP.", "eip-show front"),
+        change(
+            "eip-change-bandwidth ID MBPS",
+            "eips.change_bandwidth",
+            "Change the limit of an elastic IP.",
+            "eip-change-bandwidth front 50",
+        ),
         change("eip-delete ID", "eips.delete", "Delete an elastic IP that is mapped to nothing.", "eip-delete front"),
     ),
 )

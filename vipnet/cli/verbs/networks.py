@@ -53,6 +53,16 @@ NETWORKS = Section(
             columns="name vpc prefix guest_ip_start guest_ip_end server_type used_count free_count",
         ),
         read("network-show ID", "networks.show", "Show a network.", "network-show web"),
+        change(
+            "network-update ID",
+            "networks.update",
+            "Change a network.",
+            "network-update web --alloc-policy stepup",
+            text("--start-ip", "IP", "first address of the range"),
+            text("--end-ip", "IP", "last address of the range"),
+            text("--alloc-policy", "WORD", "none, stepdown, stepup or random: which free address is taken"),
+            text("--gateway", "IP", "gateway of a classic network"),
+        ),
         change("network-delete ID", "networks.delete", "Delete a network that nothing lives in.", "network-delete web"),
         read(
             "network-addresses ID",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnet.cli.declare import Section, change, many, read, text
+from vipnet.cli.declare import Section, change, many, read, required, text
 
 __all__ = ["HOSTS", "SERVERS"]
 
@@ -45,6 +45,36 @@ SERVERS = Section(
             columns="name host project nics virtual_ips groups",
         ),
         read("server-show ID", "servers.show", "Show a server.", "server-show node1"),
+        change(
+            "server-attach-network ID",
+            "servers.attach_network",
+            "Give a server a NIC in one more network.",
+            "server-attach-network node1 --net app:192.168.8.9",
+            required("--net", "NETWORK[:IP4][,IP6]", "the network"),
+            text("--mac", "MAC", "MAC address (default: derived)"),
+            text("--device", "IFNAME", "the NIC's interface on the host (default: derived)"),
+        ),
+        change(
+            "server-detach-network ID",
+            "servers.detach_network",
+            "Take a server's NIC in a network away.",
+            "server-detach-network node1 --net app",
+            required("--net", "NETWORK", "the network"),
+        ),
+        change(
+            "server-join-groups ID",
+            "servers.join_groups",
+            "Make a server a member of groups.",
+            "server-join-groups node1 --group nginx",
+            many("--group", "GROUP", "an instance group", always=True),
+        ),
+        change(
+            "server-leave-groups ID",
+            "servers.leave_groups",
+            "Take a server out of groups.",
+            "server-leave-groups node1 --group nginx",
+            many("--group", "GROUP", "an instance group", always=True),
+        ),
         change("server-delete ID", "servers.delete", "Delete a server; it leaves its groups.", "server-delete node1"),
     ),
 )
