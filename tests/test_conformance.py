@@ -10,7 +10,7 @@ from conformance.runner import Bench, run_case
 
 from vipnet.cli import main
 
-_CASES = load(Path(__file__).parent / "support" / "conformance" / "cases")
+_CASES = load(Path(__file__).parent / "conformance" / "cases")
 
 
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: case.id)
