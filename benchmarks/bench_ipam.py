@@ -16,9 +16,9 @@ def rate(pool: AddressPool, direction: Direction, seed: int) -> tuple[float, Add
     chance = random.Random(seed)
     begun = time.perf_counter()
     for _ in range(CALLS):
-        ip = pool.choose(direction, random=chance.randrange)
-        assert ip is not None
-        pool = pool.hold(ip)
+        taken = pool.take(direction, random=chance.randrange)
+        assert taken is not None
+        pool = taken[1]
     return CALLS / (time.perf_counter() - begun), pool
 
 

@@ -47,8 +47,14 @@ def test_pool_agrees_with_a_set(first: int, size: int, seed: int, prefill: float
             assert all(ip in used for ip in range(chosen + 1, first + size))
         if direction == "stepup":
             assert all(ip in used for ip in range(first, chosen))
+        if chance.random() < 0.5:
+            pool = pool.hold(chosen)
+        else:
+            taken = pool.take(direction, random=chance.randrange)
+            assert taken is not None
+            chosen, pool = taken
+            assert chosen not in used
         used.add(chosen)
-        pool = pool.hold(chosen)
         assert (pool.held, pool.free) == (len(used), size - len(used))
 
 

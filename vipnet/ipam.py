@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 __all__ = ["AddressPool", "Direction"]
 
@@ -28,28 +27,25 @@ _INNER_FULL = (1 << _WAYS) - 1
 _RANDOM_TRIES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Inner:
-    full: int
-    taken: int
-    kids: tuple[_Node | None, ...]
+# A leaf is an int, an inner node (full, taken, kids): tuples, for one is made a level for every address that is given.
+_Inner: TypeAlias = "tuple[int, int, tuple[_Node | None, ...]]"
+_Node: TypeAlias = "int | _Inner"
+_Deadlines = tuple[tuple[float, int], ...]
+_BLANK: _Inner = (0, 0, (None,) * _WAYS)
 
 
-_Node = int | _Inner
-_EMPTY_KIDS: tuple[None, ...] = (None,) * _WAYS
-
-
-@dataclass(frozen=True, slots=True)
 class AddressPool:
-    """The addresses `first`..`last` (inclusive) of one IP version and who of them is taken. Make it with `AddressPool.of`."""
+    """The addresses `first`..`last` (inclusive) of one IP version and who of them is taken. Make it with `AddressPool.of`.
 
-    first: int
-    last: int
-    held: int
-    resting: int
-    level: int
-    root: _Node
-    deadlines: tuple[tuple[float, int], ...]
+    A value: no method changes it. `held` and `resting` count addresses.
+    """
+
+    # Written out: making a frozen dataclass would be a third of what an allocation costs.
+    __slots__ = ("_deadlines", "_level", "_root", "first", "held", "last", "resting")
+
+    def __init__(self, first: int, last: int, level: int, root: _Node, held: int, resting: int, deadlines: _Deadlines) -> None:
+        self.first, self.last, self._level, self._root = first, last, level, root
+        self.held, self.resting, self._deadlines = held, resting, deadlines
 
     @classmethod
     def of(cls, first: int, last: int) -> AddressPool:
@@ -60,7 +56,7 @@ class AddressPool:
         while _LEAF << (6 * level) < size:
             level += 1
         root = _border(level, size)
-        return cls(first, last, 0, 0, level, root if root is not None else _blank(level), ())
+        return cls(first, last, level, root if root is not None else _blank(level), 0, 0, ())
 
     @property
     def size(self) -> int:
@@ -77,35 +73,44 @@ class AddressPool:
 
     def is_taken(self, ip: int) -> bool:
         """Whether an address of the range is held or resting."""
-        node, index = self.root, ip - self.first
-        for level in range(self.level, 0, -1):
-            assert isinstance(node, _Inner)
-            kid = node.kids[(index >> _shift(level)) & 63]
+        node, index, shift = self._root, ip - self.first, _LEAF_BITS + 6 * self._level
+        while not isinstance(node, int):
+            shift -= 6
+            kid = node[2][(index >> shift) & 63]
             if kid is None:
                 return False
             node = kid
-        assert isinstance(node, int)
         return bool(node >> (index & (_LEAF - 1)) & 1)
 
     def hold(self, ip: int, *, until: float | None = None) -> AddressPool:
         """Take a free address of the range; with `until` (seconds of the epoch) it is due then. ValueError if taken."""
-        pool = self._marked(ip, taken=True)
-        return replace(pool, held=self.held + 1, deadlines=_due(self.deadlines, until, ip))
+        root = self._marked(ip, taken=True)
+        return self._with(root, self.held + 1, self.resting, _due(self._deadlines, until, ip))
 
     def rest(self, ip: int, *, until: float) -> AddressPool:
         """Let a free address rest until then. ValueError if taken."""
-        pool = self._marked(ip, taken=True)
-        return replace(pool, resting=self.resting + 1, deadlines=_due(self.deadlines, until, ip))
+        root = self._marked(ip, taken=True)
+        return self._with(root, self.held, self.resting + 1, _due(self._deadlines, until, ip))
 
     def release(self, ip: int, *, resting: bool = False, until: float | None = None) -> AddressPool:
         """Give back an address that was held, or with `resting` one that rested; `until` as it was taken with."""
-        pool = self._marked(ip, taken=False)
-        deadlines = tuple(entry for entry in self.deadlines if entry[1] != ip) if until is not None else self.deadlines
-        return replace(pool, held=self.held - (not resting), resting=self.resting - resting, deadlines=deadlines)
+        root = self._marked(ip, taken=False)
+        deadlines = self._deadlines
+        if until is not None:
+            deadlines = tuple(entry for entry in deadlines if entry[1] != ip)
+        return self._with(root, self.held - (not resting), self.resting - resting, deadlines)
+
+    def take(self, direction: Direction, *, random: Callable[[int], int]) -> tuple[int, AddressPool] | None:
+        """Choose and hold an address in one step; None when there is none. For those who need nothing in between."""
+        ip = self.choose(direction, random=random)
+        if ip is None:
+            return None
+        root = _flip(self._root, self._level, ip - self.first, 1)
+        return ip, self._with(root, self.held + 1, self.resting, self._deadlines)
 
     def due(self, now: float) -> Iterator[int]:
         """Addresses whose time is up: expired reservations and those that have rested enough."""
-        for until, ip in self.deadlines:
+        for until, ip in self._deadlines:
             if until > now:
                 return
             yield ip
@@ -120,9 +125,9 @@ class AddressPool:
             return None
         match direction:
             case "stepdown":
-                return self.first + _highest(self.root, self.level)
+                return self.first + _highest(self._root, self._level)
             case "stepup":
-                return self.first + _lowest(self.root, self.level)
+                return self.first + _lowest(self._root, self._level)
             case "random":
                 return self._choose_random(random, self.size - taken)
 
@@ -132,12 +137,15 @@ class AddressPool:
             ip = self.first + random(self.size)
             if not self.is_taken(ip):
                 return ip
-        return self.first + _select(self.root, self.level, random(free))
+        return self.first + _select(self._root, self._level, random(free))
 
-    def _marked(self, ip: int, *, taken: bool) -> AddressPool:
+    def _marked(self, ip: int, *, taken: bool) -> _Node:
         if ip not in self or self.is_taken(ip) is taken:
             raise ValueError(f"address {ip} is {'taken already' if taken else 'not taken'} or outside {self.first}..{self.last}")
-        return replace(self, root=_flip(self.root, self.level, ip - self.first, 1 if taken else -1))
+        return _flip(self._root, self._level, ip - self.first, 1 if taken else -1)
+
+    def _with(self, root: _Node, held: int, resting: int, deadlines: _Deadlines) -> AddressPool:
+        return AddressPool(self.first, self.last, self._level, root, held, resting, deadlines)
 
 
 def _shift(level: int) -> int:
@@ -149,7 +157,7 @@ def _capacity(level: int) -> int:
 
 
 def _blank(level: int) -> _Node:
-    return 0 if level == 0 else _Inner(0, 0, _EMPTY_KIDS)
+    return 0 if level == 0 else _BLANK
 
 
 def _border(level: int, size: int) -> _Node | None:
@@ -164,24 +172,23 @@ def _border(level: int, size: int) -> _Node | None:
     if rest:
         kids[whole] = _border(level - 1, rest)
     full = (_INNER_FULL >> beyond) << beyond
-    return _Inner(full, _capacity(level) - size, tuple(kids))
+    return full, _capacity(level) - size, tuple(kids)
 
 
 def _flip(node: _Node | None, level: int, index: int, step: int) -> _Node:
+    """The node with one address taken (`step` 1) or given back (-1)."""
     if node is None:
         node = _blank(level)
     if isinstance(node, int):
         return node ^ (1 << (index & (_LEAF - 1)))
-    shift = _shift(level)
-    slot = (index >> shift) & 63
-    kid = _flip(node.kids[slot], level - 1, index, step)
+    full, taken, kids = node
+    slot = (index >> (_LEAF_BITS + 6 * (level - 1))) & 63
+    kid = _flip(kids[slot], level - 1, index, step)
+    is_full = kid == _LEAF_FULL if isinstance(kid, int) else kid[0] == _INNER_FULL
     bit = 1 << slot
-    full = node.full | bit if _is_full(kid) else node.full & ~bit
-    return _Inner(full, node.taken + step, (*node.kids[:slot], kid, *node.kids[slot + 1 :]))
-
-
-def _is_full(node: _Node) -> bool:
-    return node == _LEAF_FULL if isinstance(node, int) else node.full == _INNER_FULL
+    changed = list(kids)
+    changed[slot] = kid
+    return full | bit if is_full else full & ~bit, taken + step, tuple(changed)
 
 
 def _highest(node: _Node | None, level: int) -> int:
@@ -189,8 +196,8 @@ def _highest(node: _Node | None, level: int) -> int:
         return _capacity(level) - 1
     if isinstance(node, int):
         return (node ^ _LEAF_FULL).bit_length() - 1
-    slot = (node.full ^ _INNER_FULL).bit_length() - 1
-    return (slot << _shift(level)) + _highest(node.kids[slot], level - 1)
+    slot = (node[0] ^ _INNER_FULL).bit_length() - 1
+    return (slot << _shift(level)) + _highest(node[2][slot], level - 1)
 
 
 def _lowest(node: _Node | None, level: int) -> int:
@@ -198,8 +205,8 @@ def _lowest(node: _Node | None, level: int) -> int:
         return 0
     if isinstance(node, int):
         return _lowest_bit(node ^ _LEAF_FULL)
-    slot = _lowest_bit(node.full ^ _INNER_FULL)
-    return (slot << _shift(level)) + _lowest(node.kids[slot], level - 1)
+    slot = _lowest_bit(node[0] ^ _INNER_FULL)
+    return (slot << _shift(level)) + _lowest(node[2][slot], level - 1)
 
 
 def _lowest_bit(mask: int) -> int:
@@ -213,9 +220,9 @@ def _select(node: _Node | None, level: int, rank: int) -> int:
     if isinstance(node, int):
         return _select_bit(node ^ _LEAF_FULL, rank)
     for slot in range(_WAYS):
-        if node.full >> slot & 1:
+        if node[0] >> slot & 1:
             continue
-        kid = node.kids[slot]
+        kid = node[2][slot]
         free = _capacity(level - 1) - _taken(kid)
         if rank < free:
             return (slot << _shift(level)) + _select(kid, level - 1, rank)
@@ -224,7 +231,7 @@ def _select(node: _Node | None, level: int, rank: int) -> int:
 
 
 def _taken(node: _Node | None) -> int:
-    return 0 if node is None else node.bit_count() if isinstance(node, int) else node.taken
+    return 0 if node is None else node.bit_count() if isinstance(node, int) else node[1]
 
 
 def _select_bit(mask: int, rank: int) -> int:
@@ -238,7 +245,7 @@ def _select_bit(mask: int, rank: int) -> int:
     return low
 
 
-def _due(deadlines: tuple[tuple[float, int], ...], until: float | None, ip: int) -> tuple[tuple[float, int], ...]:
+def _due(deadlines: _Deadlines, until: float | None, ip: int) -> _Deadlines:
     if until is None:
         return deadlines
     at = bisect.bisect(deadlines, (until, ip))
