@@ -92,8 +92,8 @@ def test_a_lost_answer_leaves_the_change_pending_and_apply_finishes_it(tmp_path:
     cloud.close()
 
 
-def _killed(revisions: Iterable[int]) -> None:
-    raise KeyboardInterrupt(f"while finishing {revisions}")
+def _killed(revisions: Iterable[int], stamp: str) -> None:
+    raise KeyboardInterrupt(f"while finishing {revisions} at {stamp!r}")
 
 
 @pytest.mark.parametrize("when", ["before programming", "after programming", "before the flush"])

@@ -12,7 +12,9 @@ from plane import DictBackend
 import vipnet
 from vipnet.config import Config
 from vipnet.controller import Controller
-from vipnet.store import open_store
+from vipnet.model import Address
+from vipnet.operations.draft import Change
+from vipnet.store import Pending, StaleError, open_store
 from vipnet.topology import KINDS
 
 
@@ -79,18 +81,45 @@ def test_a_store_is_bound_to_its_backend_and_host(tmp_path: Path) -> None:
     )
 
 
-def test_the_database_itself_refuses_an_address_twice(tmp_path: Path) -> None:
+def test_two_on_one_store_see_what_the_other_did(tmp_path: Path) -> None:
     one, two = controller(tmp_path / "s.db"), controller(tmp_path / "s.db")
     fill(one)
+    assert [vip.vips for vip in two.groups.list()] == [vip.vips for vip in one.groups.list()]
+    two.eips.create("x", network="pub", ip_addr="203.0.113.50", bandwidth=1)
+    with pytest.raises(vipnet.ConflictError, match=r"ip_addr 203\.0\.113\.50 of network pub is held by eip x"):
+        one.eips.create("y", network="pub", ip_addr="203.0.113.50", bandwidth=1)
+    one.groups.delete(two.groups.create("short-lived").id)
+    two.groups.list()
+    assert {kind: sorted(map(repr, two.topology.all(kind))) for kind in KINDS} == {
+        kind: sorted(map(repr, one.topology.all(kind))) for kind in KINDS
+    }
     one.close()
     two.close()
+
+
+def test_one_who_slept_longer_than_the_log_reads_everything_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vipnet.sqlstore.KEPT_REVISIONS", 3)
     one, two = controller(tmp_path / "s.db"), controller(tmp_path / "s.db")
-    one.eips.create("x", network="pub", ip_addr="203.0.113.50", bandwidth=1)
-    with pytest.raises(vipnet.ConflictError, match="changed by another process"):
-        two.eips.create("y", network="pub", ip_addr="203.0.113.50", bandwidth=1)
-    assert [eip.name for eip in two.eips.list()] == ["eip-for-grp-g"]
+    for number in range(9):
+        one.hosts.create(f"h{number}")
+    assert [host.name for host in two.hosts.list()] == [f"h{number}" for number in range(9)]
     one.close()
     two.close()
+
+
+def test_the_store_is_the_last_word_where_no_lock_was_held(tmp_path: Path) -> None:
+    cloud = controller(tmp_path / "s.db")
+    fill(cloud)
+    revision = cloud.status().revision
+    (row,) = [row for row in cloud.topology.all(Address) if row.ip == 0x0A010009]
+    cloud.close()
+    store = open_store(f"sqlite:///{tmp_path}/s.db")
+    with pytest.raises(StaleError):
+        store.begin([], Pending(revision=revision))
+    with pytest.raises(vipnet.ConflictError, match="changed by another process"):
+        store.begin([Change(None, row)], Pending(revision=revision + 1))
+    assert store.load().revision == revision
+    store.close()
 
 
 @pytest.mark.parametrize("url", ["mysql://x", "sqlite://", "file.db"])

@@ -130,6 +130,17 @@ class Backend(ABC, Generic[E]):
         """Whether anybody else may have changed what is installed since the last read, audit or apply. Cheap."""
         return True
 
+    def stamp(self) -> str:
+        """Name the present state of what is installed so that `adopt`, in another process, can tell whether it still is.
+
+        Asked after a change or a resync is complete; "" when nothing can be told. Cheap.
+        """
+        return ""
+
+    def adopt(self, stamp: str) -> bool:  # noqa: ARG002 -- for those that override it
+        """Take what is installed for known if it still is as another process stamped it; False when it is not, or unknown."""
+        return False
+
     def flush(self, released: Sequence[Released]) -> None:
         """Cut what still lives on addresses that left or moved: connections, neighbours. Verifies; idempotent."""
 

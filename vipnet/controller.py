@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
-from vipnet.errors import DataplaneError, InvalidStatusError
+from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
 from vipnet.intents import Released
 from vipnet.naming import named, naming
 from vipnet.operations.draft import Draft, World
@@ -25,7 +25,7 @@ from vipnet.plan import Plan
 from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, resync, resync_plan
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
-from vipnet.store import Pending, Store, open_store
+from vipnet.store import Pending, StaleError, Store, open_store
 from vipnet.topology import Topology
 from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs
 from vipnet.viewer import Viewer
@@ -87,6 +87,7 @@ class Controller(_Verbs):
         self._lock = threading.RLock()
         self._open: Transaction | None = None
         self._synced = False
+        self._behind = True
         self._quarantined: tuple[Quarantined, ...] = ()
         store.check_binding(backend.name, config.host)
         self._load()
@@ -151,17 +152,53 @@ class Controller(_Verbs):
     # ------------------------------------------------------------------------------------------------- verbs
 
     def read(self) -> Viewer:
+        # While another thread is in the middle of a change, the last committed state is the answer.
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._open is None:
+                    self._refresh(with_pending=False)
+            finally:
+                self._lock.release()
+        return self._viewer()
+
+    def _viewer(self) -> Viewer:
         transitions = {id: word for pending in self._pending for id, word in pending.transitions.items()}
         return Viewer(self._topology, transitions, now=self._world.clock())
 
+    def _refresh(self, *, with_pending: bool) -> None:
+        """Fold in what other processes did to the model: O(what they did).
+
+        What is pending is folded in by those alone who hold the lock and will finish it: to others it may yet be cancelled.
+        """
+        moved = self._store.moved()
+        self._behind |= moved
+        if not (moved or (with_pending and self._behind)):
+            return
+        self._behind = not with_pending
+        news = self._store.news(self._revision, with_pending=with_pending)
+        if news is None:
+            self._load()
+            return
+        topology = self._topology
+        for kind, id, thing in news.things:
+            old = topology.get(kind, id)
+            topology = topology.put(thing) if thing is not None else topology if old is None else topology.remove(old)
+        self._topology, self._revision = topology, news.revision
+        self._pending += news.pending
+
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        with self._exclusive():
-            self._finish_pending()
-            draft = Draft(self._topology, self.config, self._world)
-            result = operation(draft)
-            with naming(draft.topology):
-                self._commit(draft)
-            return view(replace(self.read(), warnings=tuple(draft.warnings)), result)
+        with self._exclusive(), self._store.lock():
+            while True:
+                self._refresh(with_pending=True)
+                self._finish_pending()
+                draft = Draft(self._topology, self.config, self._world)
+                result = operation(draft)
+                try:
+                    with naming(draft.topology):
+                        self._commit(draft)
+                except StaleError:  # where processes share no lock: what was first stays, this is made anew on top of it
+                    continue
+                return view(replace(self._viewer(), warnings=tuple(draft.warnings)), result)
 
     @contextmanager
     def transaction(self, *, dry_run: bool = False) -> Generator[Transaction, None, None]:
@@ -169,7 +206,8 @@ class Controller(_Verbs):
 
         With `dry_run` nothing is committed; either way the transaction's `plan` is what the data plane was to change.
         """
-        with self._exclusive():
+        with self._exclusive(), nullcontext() if dry_run else self._store.lock():
+            self._refresh(with_pending=not dry_run)
             if not dry_run:
                 self._finish_pending()
             draft = Draft(self._topology, self.config, self._world)
@@ -178,6 +216,8 @@ class Controller(_Verbs):
                 yield self._open
                 with naming(draft.topology):
                     self._open.plan = self._work(draft).plan if dry_run else self._commit(draft)
+            except StaleError as error:
+                raise ConflictError("another process changed the store meanwhile; run the transaction again") from error
             finally:
                 self._open = None
 
@@ -233,7 +273,7 @@ class Controller(_Verbs):
             ) from error
 
     def _finish(self) -> None:
-        self._store.finish([pending.revision for pending in self._pending])
+        self._store.finish([pending.revision for pending in self._pending], self.backend.stamp())
         self._pending = []
 
     def _refusal(self, work: Work, refusal: Refused) -> DataplaneError:
@@ -248,9 +288,15 @@ class Controller(_Verbs):
             self._resync()
 
     def _catch_up(self) -> None:
-        """See that the data plane is as the last revision left it."""
-        if not self._synced or self.backend.changed():
+        """See that the data plane is as the last revision left it, whoever programmed that."""
+        if not self._is_known():
             self._resync()
+
+    def _is_known(self) -> bool:
+        if self._synced and not self.backend.changed():
+            return True
+        self._synced = self.backend.adopt(self._store.stamp())
+        return self._synced
 
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
@@ -258,8 +304,9 @@ class Controller(_Verbs):
         aside = [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
         self.backend.flush([entry for pending in self._pending for entry in pending.released])
         self._quarantined = tuple(aside)
-        if self._pending:
-            self._finish()
+        had_pending = bool(self._pending)
+        self._finish()
+        if had_pending:
             self._load()
         self._synced = True
         return plan, aside
@@ -273,8 +320,9 @@ class Controller(_Verbs):
 
     def plan(self) -> Plan[Any]:
         """Compare the desired state with what is installed, changing nothing. Raises DataplaneError if it cannot be read."""
-        with self._exclusive(), naming(self._topology):
+        with self._exclusive(), self._store.lock(), naming(self._topology):
             self._require_usable()
+            self._refresh(with_pending=True)
             return resync_plan(self.backend, self.config, self._topology)[0]
 
     def apply(self, *, audit: bool = False) -> ApplyReport:
@@ -282,8 +330,9 @@ class Controller(_Verbs):
 
         `audit` asks for everything to be read back even where the backend could tell by cheaper means that nothing moved.
         """
-        with self._exclusive(), naming(self._topology):
-            if audit or self._pending or not self._synced or self.backend.changed():
+        with self._exclusive(), self._store.lock(), naming(self._topology):
+            self._refresh(with_pending=True)
+            if audit or self._pending or self._quarantined or not self._is_known():
                 plan, aside = self._resync()
             else:
                 plan, aside = Plan(), list(self._quarantined)
@@ -301,7 +350,8 @@ class Controller(_Verbs):
 
     def status(self) -> Status:
         """Say how things stand; a data plane that cannot be asked is a warning here, never an error."""
-        with self._exclusive():
+        with self._exclusive(), self._store.lock():
+            self._refresh(with_pending=True)
             entries, drift, aside, warnings = self._asked()
             return Status(
                 backend=self.backend.name,

@@ -22,11 +22,12 @@ _TABLE_NAMES = {"InstanceGroup": "instancegroups", "Address": "addresses"}
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The tables: `meta` (schema version and binding), `revisions`, and one for each kind of object."""
+    """The tables: `meta` (schema version, binding, stamp), `revisions`, `changes` (their log), one for each kind of object."""
 
     metadata: MetaData
     meta: Table
     revisions: Table
+    changes: Table
     tables: Mapping[type[Thing], Table]
 
 
@@ -45,10 +46,19 @@ def make_schema() -> Schema:
         Column("transitions", Text, nullable=False),
         Column("released", Text, nullable=False),
     )
+    changes = Table(
+        "changes",
+        metadata,
+        Column("revision", BigInteger, primary_key=True, autoincrement=False),
+        Column("position", BigInteger, primary_key=True, autoincrement=False),
+        Column("kind", String(32), nullable=False),
+        Column("object", String(300), nullable=False),
+        Column("row", Text, nullable=True),
+    )
     tables = {
         kind: Table(_TABLE_NAMES.get(kind.__name__, f"{kind.__name__.lower()}s"), metadata, *_columns(kind)) for kind in KINDS
     }
-    return Schema(metadata, meta, revisions, tables)
+    return Schema(metadata, meta, revisions, changes, tables)
 
 
 def _columns(kind: type[Thing]) -> list[Column[Any]]:

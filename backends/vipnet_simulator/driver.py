@@ -46,6 +46,12 @@ class SimulatorBackend(Backend[SimulatorEntry]):
     def changed(self) -> bool:
         return self._shelf.changed()
 
+    def stamp(self) -> str:
+        return self._shelf.stamp()
+
+    def adopt(self, stamp: str) -> bool:
+        return self._shelf.adopt(stamp)
+
 
 class _Memory:
     """Entries of this process."""
@@ -64,6 +70,12 @@ class _Memory:
     def changed(self) -> bool:
         return False
 
+    def stamp(self) -> str:
+        return ""
+
+    def adopt(self, stamp: str) -> bool:  # noqa: ARG002 -- nobody else is here
+        return False
+
 
 class _File:
     """Entries in a file; what was read or written last is kept, for as long as the file is still that one."""
@@ -71,12 +83,13 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: statefile.Identity | None = None
-        self._known = False
+        self._known = False  # whether what was seen is from an apply or a read, or adopted
+        self._loaded = False
         self._entries: dict[str, SimulatorEntry] = {}
         self._lines: dict[str, bytes] = {}
 
     def entries(self) -> Mapping[str, SimulatorEntry]:
-        if self.changed():
+        if not self._loaded or self.changed():
             self._load()
         return self._entries
 
@@ -93,6 +106,17 @@ class _File:
     def changed(self) -> bool:
         return not self._known or statefile.identity(self._path) != self._seen
 
+    def stamp(self) -> str:
+        return repr(self._seen) if self._known else ""
+
+    def adopt(self, stamp: str) -> bool:
+        seen = statefile.identity(self._path)
+        if repr(seen) != stamp:
+            return False
+        self._loaded = self._loaded and seen == self._seen
+        self._seen, self._known = seen, True
+        return True
+
     def _load(self) -> None:
         seen, lines = statefile.load(self._path)
         self._entries, self._lines = {}, {}
@@ -101,4 +125,4 @@ class _File:
             if entry.key in self._entries:  # the first counts; a second is nothing that was ever written
                 entry = damaged(line, None, f"{entry.key} stands twice")
             self._entries[entry.key], self._lines[entry.key] = entry, line
-        self._seen, self._known = seen, True
+        self._seen, self._known, self._loaded = seen, True, True

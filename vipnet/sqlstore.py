@@ -1,0 +1,279 @@
+"""The store in a database, through SQLAlchemy Core; imported on demand, because SQLAlchemy costs 180 ms."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, inspect, select
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
+from sqlalchemy.pool import StaticPool
+
+from vipnet.errors import ConflictError, InputParameterError
+from vipnet.filelock import locked
+from vipnet.intents import Released
+from vipnet.model import Address, Thing
+from vipnet.operations.draft import Change
+from vipnet.rows import decoded, encoded, key_of, make_schema
+from vipnet.store import Loaded, News, Pending, StaleError
+from vipnet.topology import KINDS, Topology
+
+__all__ = ["KEPT_REVISIONS", "SCHEMA_VERSION", "SqlStore"]
+
+SCHEMA_VERSION = 1
+KEPT_REVISIONS = 10_000
+"""How many revisions the log of changes reaches back; a process that slept longer reads everything anew."""
+
+KINDS_BY_NAME = {kind.__name__: kind for kind in KINDS}
+
+
+class SqlStore:
+    """A store in a database, through SQLAlchemy Core. Not thread-safe: its Controller serialises."""
+
+    def __init__(self, url: str, path: Path | None) -> None:
+        self._engine = _engine(url)
+        self._path = path
+        self._seen: int | None = None
+        self.url = self._engine.url.render_as_string(hide_password=True)
+        self._schema = make_schema()
+        with self._transaction() as sql:
+            self._check_version(sql)
+
+    @contextmanager
+    def _transaction(self) -> Generator[Connection, None, None]:
+        try:
+            with self._engine.begin() as sql:
+                yield sql
+        except IntegrityError as error:
+            raise ConflictError(
+                f"store {self.url} was changed by another process at the same time ({error.orig}); try again"
+            ) from error
+        except DatabaseError as error:
+            raise InputParameterError(f"store {self.url} cannot be used: {error.orig}; name another, or repair it") from error
+
+    def _check_version(self, sql: Connection) -> None:
+        if not inspect(sql).has_table("meta"):
+            self._schema.metadata.create_all(sql)
+            sql.execute(self._schema.meta.insert(), {"key": "schema", "value": str(SCHEMA_VERSION)})
+            return
+        version = int(self._meta(sql).get("schema", "0"))
+        if version > SCHEMA_VERSION:
+            raise InputParameterError(
+                f"store {self.url} has schema {version}; this vipnet knows schemas up to {SCHEMA_VERSION}; use a newer vipnet"
+            )
+
+    def _meta(self, sql: Connection) -> dict[str, str]:
+        return {row.key: row.value for row in sql.execute(self._schema.meta.select())}
+
+    def load(self) -> Loaded:
+        topology = Topology.empty()
+        with self._transaction() as sql:
+            for kind, table in self._schema.tables.items():
+                columns = ", ".join(table.columns.keys())
+                # driver SQL: compiling thirteen statements would cost a short-lived process more than running them
+                for row in sql.exec_driver_sql(f"SELECT {columns} FROM {table.name}").mappings():  # noqa: S608 -- our names
+                    topology = topology.put(decoded(kind, dict(row)))
+            revisions = sql.execute(self._schema.revisions.select().order_by(self._schema.revisions.c.id)).all()
+        return Loaded(
+            topology=topology,
+            revision=max((row.id for row in revisions), default=0),
+            pending=tuple(_pending(row) for row in revisions if row.state == "pending"),
+        )
+
+    def check_binding(self, backend: str, host: str) -> None:
+        with self._transaction() as sql:
+            self._checked_binding(sql, backend, host)
+
+    def _checked_binding(self, sql: Connection, backend: str, host: str) -> bool:
+        meta = self._meta(sql)
+        if "backend" not in meta:
+            return False
+        if (meta["backend"], meta["host"]) != (backend, host):
+            raise InputParameterError(
+                f"store {self.url} is bound to backend {meta['backend']!r} and host {meta['host']!r}, "
+                f"not to backend {backend!r} and host {host!r}; use those, or another store"
+            )
+        return True
+
+    def bind(self, backend: str, host: str) -> None:
+        with self._transaction() as sql:
+            if not self._checked_binding(sql, backend, host):
+                rows = [{"key": "backend", "value": backend}, {"key": "host", "value": host}]
+                sql.execute(self._schema.meta.insert(), rows)
+
+    def lock(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._path is None else locked(self._path)
+
+    def moved(self) -> bool:
+        if self._path is None:
+            return True
+        driver = self._engine.raw_connection()  # no transaction: this is asked before every read
+        try:
+            seen = int(driver.cursor().execute("PRAGMA data_version").fetchone()[0])
+        finally:
+            driver.close()
+        moved, self._seen = seen != self._seen, seen
+        return moved
+
+    def news(self, since: int, *, with_pending: bool) -> News | None:
+        table, log = self._schema.revisions, self._schema.changes
+        with self._transaction() as sql:
+            rows = sql.execute(table.select().where(table.c.id > since).order_by(table.c.id)).all()
+            if not with_pending:
+                rows = list(itertools.takewhile(lambda row: row.state != "pending", rows))
+            if [row.id for row in rows] != list(range(since + 1, since + 1 + len(rows))):
+                return None  # trimmed away
+            last = rows[-1].id if rows else since
+            within = log.select().where(log.c.revision > since, log.c.revision <= last)
+            logged = sql.execute(within.order_by(log.c.revision, log.c.position)).all()
+        return News(
+            revision=last,
+            things=tuple((KINDS_BY_NAME[row.kind], row.object, _logged(row)) for row in logged),
+            pending=tuple(_pending(row) for row in rows if row.state == "pending"),
+        )
+
+    def stamp(self) -> str:
+        with self._transaction() as sql:
+            return self._meta(sql).get("stamp", "")
+
+    def begin(self, changes: Sequence[Change], pending: Pending) -> None:
+        row = {
+            "id": pending.revision,
+            "state": "pending",
+            "transitions": json.dumps(dict(pending.transitions)),
+            "released": json.dumps([asdict(released) for released in pending.released]),
+        }
+        table = self._schema.revisions
+        with self._transaction() as sql:
+            newest = sql.execute(select(func.max(table.c.id))).scalar_one() or 0
+            if newest != pending.revision - 1:
+                raise StaleError
+            sql.execute(table.insert(), row)
+            sql.execute(self._schema.changes.insert(), _log(changes, pending.revision))
+            self._write(sql, [_leaving(change) for change in changes])
+
+    def finish(self, revisions: Iterable[int], stamp: str) -> None:
+        addresses, table, log = self._schema.tables[Address], self._schema.revisions, self._schema.changes
+        numbers = list(revisions)
+        with self._transaction() as sql:
+            if numbers:
+                sql.execute(table.update().where(table.c.id.in_(numbers)).values(state="programmed"))
+                leaving = addresses.c.state == "leaving"
+                sql.execute(addresses.delete().where(leaving, addresses.c.until.is_(None)))
+                sql.execute(addresses.update().where(leaving).values(state="resting"))
+                old = max(numbers) - KEPT_REVISIONS
+                sql.execute(log.delete().where(log.c.revision <= old))
+                sql.execute(table.delete().where(table.c.id <= old))
+            self._set_meta(sql, "stamp", stamp)
+
+    def _set_meta(self, sql: Connection, key: str, value: str) -> None:
+        meta = self._schema.meta
+        if sql.execute(meta.update().where(meta.c.key == key).values(value=value)).rowcount == 0:
+            sql.execute(meta.insert(), {"key": key, "value": value})
+
+    def cancel(self, changes: Sequence[Change], revision: int) -> None:
+        table, log = self._schema.revisions, self._schema.changes
+        with self._transaction() as sql:
+            self._write(sql, [Change(_leaving(change).after, change.before) for change in changes])
+            sql.execute(log.delete().where(log.c.revision == revision))
+            sql.execute(table.update().where(table.c.id == revision).values(state="cancelled"))
+
+    def _write(self, sql: Connection, changes: Sequence[Change]) -> None:
+        """One statement a kind and sort of change; deletes first, so that a key can be given on."""
+        gone, come, moved = _sorted(changes)
+        for kind, things in gone.items():
+            table = self._schema.tables[kind]
+            keys = [{f"k_{name}": value for name, value in key_of(thing).items()} for thing in things]
+            sql.execute(table.delete().where(*(table.c[name] == bindparam(f"k_{name}") for name in key_of(things[0]))), keys)
+        for kind, things in come.items():
+            sql.execute(self._schema.tables[kind].insert(), [encoded(thing) for thing in things])
+        for kind, things in moved.items():
+            table = self._schema.tables[kind]
+            match = [table.c[name] == bindparam(f"k_{name}") for name in key_of(things[0])]
+            rows = [{**encoded(thing), **{f"k_{name}": value for name, value in key_of(thing).items()}} for thing in things]
+            sql.execute(table.update().where(*match), rows)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+_ByKind = dict[type[Thing], list[Thing]]
+
+
+def _sorted(changes: Sequence[Change]) -> tuple[_ByKind, _ByKind, _ByKind]:
+    gone, come, moved = _ByKind(), _ByKind(), _ByKind()
+    for change in changes:
+        if change.before is None and change.after is None:
+            continue
+        thing = cast(Thing, change.after if change.after is not None else change.before)
+        sort = gone if change.after is None else come if change.before is None else moved
+        sort.setdefault(type(thing), []).append(thing)
+    return gone, come, moved
+
+
+def _leaving(change: Change) -> Change:
+    """The change as `begin` writes it: a used address that is given up is leaving, and remembers how long it then rests."""
+    before, after = change.before, change.after
+    if not isinstance(before, Address) or before.state != "used":
+        return change
+    if isinstance(after, Address) and after.state != "resting":
+        return change
+    until = after.until if isinstance(after, Address) else None
+    return Change(before, replace(before, state="leaving", until=until))
+
+
+def _log(changes: Sequence[Change], revision: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "revision": revision,
+            "position": position,
+            "kind": type(thing).__name__,
+            "object": thing.id,
+            "row": None if change.after is None else json.dumps(encoded(change.after)),
+        }
+        for position, change in enumerate(changes)
+        if (thing := change.after if change.after is not None else change.before) is not None
+    ]
+
+
+def _logged(row: Any) -> Thing | None:
+    return None if row.row is None else decoded(KINDS_BY_NAME[row.kind], json.loads(row.row))
+
+
+def _pending(row: Any) -> Pending:
+    return Pending(
+        revision=row.id,
+        transitions=json.loads(row.transitions),
+        released=tuple(Released(**entry) for entry in json.loads(row.released)),
+    )
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite:"):
+        try:
+            return create_engine(url)
+        except (ArgumentError, ImportError) as error:
+            raise InputParameterError(
+                f"store {url.partition('://')[0]}://… cannot be opened: {error}; install its driver (pip install psycopg), "
+                "or use sqlite:///PATH"
+            ) from error
+    # One connection, handed from thread to thread by the Controller's lock; the driver's own transactions are switched
+    # off because they begin too late: a read and a write of one transaction must see one state.
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None})
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(sql: Connection) -> None:
+        sql.exec_driver_sql("BEGIN IMMEDIATE")
+
+    del on_connect, on_begin  # registered by the decorators
+    return engine
