@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import time
 from collections.abc import Callable
@@ -46,7 +45,7 @@ def main() -> None:
     scale = parser.parse_args().scale
     with Controller.open(store="memory:", backend="simulator") as cloud:
         print(json.dumps({"scale": scale, "what": "fill", "seconds": round(fill(cloud, SCALES[scale]), 3)}))
-        gc.freeze()  # a full collection over a large model would hit in the middle of a verb
+        cloud.settle()
         verbs: dict[str, Callable[[int], object]] = {
             "create group": lambda number: cloud.groups.create(f"x{number}"),
             "attach VIP": lambda number: cloud.groups.attach_network(f"x{number}", network_id="n"),
