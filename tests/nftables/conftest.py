@@ -31,7 +31,6 @@ from vipnet.intents import (
 from vipnet.model import AccessMode
 from vipnet.plan import Plan, diff
 from vipnet_kernel.arp import Announcer
-from vipnet_kernel.links import ip_batch
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
@@ -48,6 +47,12 @@ def uuid() -> str:
 
 
 UPLINK = Uplink(name="pub", index=0, device="ext0", address=(ip("203.0.113.2"), 24), gateway=ip(OUTSIDE))
+
+
+def ip_batch(space: str, lines: list[str]) -> str:
+    """What `ip` says against commands: another opinion than the backend's own."""
+    argv = ["ip", "-n", space, "-force", "-batch", "-"]
+    return subprocess.run(argv, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False).stderr
 
 
 @dataclass(frozen=True, slots=True)
