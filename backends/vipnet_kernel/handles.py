@@ -27,6 +27,7 @@ class Handles:
     """One routing socket a namespace, kept open, and the thread that they live in; not for use by two threads at once.
 
     An open socket keeps its namespace alive: let go of it before deleting it, and `sweep` for those that others deleted.
+    "" is the namespace of the thread whose work came first.
     """
 
     __slots__ = ("_sockets", "_thread")

@@ -1,4 +1,8 @@
-"""Netlink by hand, where a library would take a hundred times longer than the kernel: a few questions on raw sockets."""
+"""Netlink by hand: the two questions that every verb asks, before and after, of each namespace it touches.
+
+Everything else is pyroute2's. Measured with 0.9.7, its socket kept open: links 0.08 ms here, 1.1 ms there (3 links; 4 and
+36 ms for 151); generation 0.03 ms here, 0.12 ms there (0.5 ms with a socket opened for it), and it has no decoder for it.
+"""
 
 from __future__ import annotations
 

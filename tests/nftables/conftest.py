@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -30,8 +30,11 @@ from vipnet.intents import (
 )
 from vipnet.model import AccessMode
 from vipnet.plan import Plan, diff
+from vipnet_kernel import namespaces
 from vipnet_kernel.arp import Announcer
+from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import entered
+from vipnet_kernel.requests import RouteRequest, send
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
 
@@ -397,3 +400,27 @@ def lab() -> Iterator[Lab]:
     one = Lab()
     yield one
     one.close()
+
+
+@pytest.fixture
+def handles() -> Iterator[Handles]:
+    one = Handles()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def space() -> Iterator[str]:
+    name = f"h1-{secrets.token_hex(4)}"
+    namespaces.create(name)
+    yield name
+    with suppress(FileNotFoundError):
+        namespaces.remove(name)
+
+
+def link(verb: str, **values: object) -> RouteRequest:
+    return RouteRequest("link", verb, values)
+
+
+def veth(handles: Handles, space: str) -> None:
+    assert send(handles, space, [link("add", ifname="a", kind="veth", peer={"ifname": "b"})]) == {}
