@@ -1,29 +1,24 @@
-"""Links, addresses, routes and rules through iproute2: one `ip -batch` a namespace, in both directions.
-
-One batch costs 4 ms whatever its length, a third of what pyroute2 takes to open its socket and make one pair of links.
-"""
+"""What a namespace has, read through pyroute2: links with their addresses, routes and rules, as rows of ours."""
 
 from __future__ import annotations
 
 import fcntl
-import json
-import re
 import socket
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
-from vipnet.process import run
+from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["Inventory", "Link", "forget_neighbours", "inventory", "ip_batch", "is_connected"]
+__all__ = ["Inventory", "Link", "RouteRow", "RuleRow", "inventory", "is_connected"]
 
-_FAILED = re.compile(r"Command failed -:(\d+)")
-_GET_FLAGS, _RUNNING = 0x8913, 0x40
-_INVENTORY = "address show\nroute show table all\nrule show\n"
+_GET_FLAGS, _UP, _RUNNING, _LOWER_UP = 0x8913, 0x1, 0x40, 0x10000
+_SKIP_STATISTICS = 8
+_ONLINK = 4
+_NO_LENGTH = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,34 +37,54 @@ class Link:
     addresses: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRow:
+    """An IPv4 route; `kind`, `scope`, `table` and `protocol` are the kernel's numbers, texts are "" where it has none."""
+
+    kind: int
+    destination: str
+    gateway: str
+    device: str
+    scope: int
+    onlink: bool
+    table: int
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleRow:
+    """An IPv4 routing rule; `suppress` is the longest prefix length that it does not take, None: takes all."""
+
+    priority: int
+    incoming: str
+    mark: int
+    mask: int
+    table: int
+    suppress: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What one namespace has: links by name, and routes and rules as iproute2 says them in JSON."""
+    """What one namespace has; links by name."""
 
     links: Mapping[str, Link]
-    routes: Sequence[Mapping[str, Any]]
-    rules: Sequence[Mapping[str, Any]]
+    routes: Sequence[RouteRow]
+    rules: Sequence[RuleRow]
 
 
-def ip_batch(namespace: str, lines: Sequence[str]) -> dict[int, str]:
-    """Run iproute2 commands in a namespace, all of them; return the reasons of those that failed, by position."""
-    with entered(namespace):
-        done = run(["ip", "-force", "-batch", "-"], stdin="".join(f"{line}\n" for line in lines), check=False)
-    return dict(_failures(done.stderr))
-
-
-def inventory(namespace: str) -> Inventory:
+def inventory(handles: Handles, namespace: str) -> Inventory:
     """Read what a namespace has. Raises DataplaneError when it cannot be reached."""
-    with entered(namespace):
-        said = run(["ip", "-d", "-j", "-batch", "-"], stdin=_INVENTORY).stdout
-    documents = list(_documents(said))
-    if len(documents) != 3:
-        raise DataplaneError(f"ip answered {len(documents)} of 3 questions about namespace {namespace or 'of this process'}")
-    return Inventory({row["ifname"]: _link(row) for row in documents[0] if "ifname" in row}, documents[1], documents[2])
+    try:
+        return handles.work(lambda: _inventory(handles, namespace))
+    except OSError as error:
+        raise DataplaneError(f"the links of {namespace or 'this namespace'} cannot be read: {error.strerror}") from error
 
 
 def is_connected(namespace: str, device: str) -> bool:
-    """Whether an interface is up and its other end too. Raises DataplaneError when the namespace cannot be reached."""
+    """Whether an interface is up and its other end too. Raises DataplaneError when the namespace cannot be reached.
+
+    Asked every millisecond while a leg comes up, hence by ioctl: 0.02 ms, a thirtieth of what IPRoute takes.
+    """
     try:
         with entered(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             answer = fcntl.ioctl(any_socket, _GET_FLAGS, struct.pack("16sh22x", device.encode(), 0))
@@ -79,53 +94,57 @@ def is_connected(namespace: str, device: str) -> bool:
     return flags & _RUNNING != 0
 
 
-def forget_neighbours(namespace: str, ips: Collection[int]) -> None:
-    """Drop the neighbour entries of addresses, on whatever interface of a namespace."""
-    if ips:
-        with entered(namespace):
-            rows = json.loads(run(["ip", "-4", "-j", "neigh", "show"]).stdout or "[]")
-        gone = {format_ip4(ip) for ip in ips}
-        lines = [f"neigh del {row['dst']} dev {row['dev']}" for row in rows if row["dst"] in gone]
-        if lines:
-            ip_batch(namespace, lines)
+def _inventory(handles: Handles, namespace: str) -> Inventory:
+    rows = handles.dump(namespace, "link", ext_mask=_SKIP_STATISTICS)
+    names: dict[int, str] = {row["index"]: row.get("ifname") for row in rows}
+    addresses: dict[int, list[str]] = {index: [] for index in names}
+    for row in handles.dump(namespace, "addr", family=socket.AF_INET):
+        addresses.setdefault(row["index"], []).append(f"{row.get('local')}/{row['prefixlen']}")
+    return Inventory(
+        {names[row["index"]]: _link(row, names, addresses[row["index"]]) for row in rows},
+        [_route(row, names) for row in handles.dump(namespace, "route", family=socket.AF_INET)],
+        [_rule(row) for row in handles.dump(namespace, "rule", family=socket.AF_INET)],
+    )
 
 
-def _failures(stderr: str) -> Iterator[tuple[int, str]]:
-    reason = ""
-    for line in stderr.splitlines():
-        found = _FAILED.match(line)
-        if found is None:
-            reason = line.removeprefix("RTNETLINK answers: ").removeprefix("Error: ")
-        else:
-            yield int(found[1]) - 1, reason or "refused without a reason"
-            reason = ""
-
-
-def _documents(text: str) -> Iterator[list[dict[str, Any]]]:
-    decoder = json.JSONDecoder()
-    at = 0
-    while (at := _skip_blanks(text, at)) < len(text):
-        document, at = decoder.raw_decode(text, at)
-        yield document
-
-
-def _skip_blanks(text: str, at: int) -> int:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at
-
-
-def _link(row: Mapping[str, Any]) -> Link:
-    info = row.get("linkinfo", {})
+def _link(row: Any, names: Mapping[int, str], addresses: Sequence[str]) -> Link:
+    kind = row.get(("linkinfo", "kind")) or ""
+    elsewhere = row.get("link_netnsid") is not None
     return Link(
-        name=row["ifname"],
-        kind=info.get("info_kind", ""),
-        mac=row.get("address", ""),
-        up="UP" in row["flags"],
-        carrier="LOWER_UP" in row["flags"],
-        master=row.get("master", ""),
-        peer=row.get("link", ""),
-        alias=row.get("ifalias", ""),
-        vlan_id=info.get("info_data", {}).get("id", 0) if info.get("info_kind") == "vlan" else 0,
-        addresses=tuple(f"{a['local']}/{a['prefixlen']}" for a in row.get("addr_info", ()) if a["family"] == "inet"),
+        name=names[row["index"]],
+        kind=kind,
+        mac=row.get("address") or "",
+        up=bool(row["flags"] & _UP),
+        carrier=bool(row["flags"] & _LOWER_UP),
+        master=names.get(row.get("master"), ""),
+        peer="" if elsewhere else names.get(row.get("link"), ""),
+        alias=row.get("ifalias") or "",
+        vlan_id=row.get(("linkinfo", "data", "vlan_id")) if kind == "vlan" else 0,
+        addresses=tuple(addresses),
+    )
+
+
+def _route(row: Any, names: Mapping[int, str]) -> RouteRow:
+    length: int = row["dst_len"]
+    return RouteRow(
+        kind=row["type"],
+        destination=f"{row.get('dst')}/{length}" if length else "default",
+        gateway=row.get("gateway") or "",
+        device=names.get(row.get("oif"), ""),
+        scope=row["scope"],
+        onlink=bool(row["flags"] & _ONLINK),
+        table=row.get("table"),
+        protocol=row["proto"],
+    )
+
+
+def _rule(row: Any) -> RuleRow:
+    suppress = row.get("suppress_prefixlen")
+    return RuleRow(
+        priority=row.get("priority") or 0,
+        incoming=row.get("iifname") or "",
+        mark=row.get("fwmark") or 0,
+        mask=row.get("fwmask") or 0,
+        table=row.get("table"),
+        suppress=None if suppress in (None, _NO_LENGTH) else suppress,
     )

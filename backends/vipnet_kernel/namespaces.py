@@ -1,7 +1,8 @@
 """Network namespaces by name, as `ip netns` keeps them; a thread enters one and comes back.
 
 Sockets stay in the namespace that they were opened in; a program started inside belongs to it; /proc/sys/net follows
-the thread.
+the thread. Making, removing and listing them is pyroute2's; entering is not: `netns.pushns` and `popns` keep one list
+for the whole process, so that threads come back to each other's namespaces, and `setns` makes a namespace that is missing.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ import ctypes
 import functools
 import os
 import re
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from vipnet.errors import DataplaneError
 
-__all__ = ["entered", "exists", "identity", "listed", "number", "scratch"]
+__all__ = ["create", "entered", "exists", "identity", "listed", "number", "opened", "remove", "scratch"]
 
 _CLONE_NEWNET = 0x40000000
 _HOME = "/proc/thread-self/ns/net"
 _FOLDER = Path("/run/netns")
+
+
+def _netns() -> Any:
+    from pyroute2 import netns  # on demand: it takes 0.15 s
+
+    return netns
 
 
 @functools.cache
@@ -57,11 +66,35 @@ def exists(namespace: str) -> bool:
 
 def listed(pattern: re.Pattern[str]) -> list[str]:
     """Names of the namespaces that match whole, sorted."""
-    try:
-        names = os.listdir(_FOLDER)  # noqa: PTH208 (names are what is wanted)
-    except FileNotFoundError:
-        return []
+    names: list[str] = _netns().listnetns()
     return sorted(name for name in names if pattern.fullmatch(name))
+
+
+def create(namespace: str) -> None:
+    """Make a namespace. Raises FileExistsError when the name is taken, OSError when the kernel has no room for it."""
+    with scratch():  # given a name, it stays; `netns.create` would fork this process for the same
+        try:
+            _netns().attach(namespace, threading.get_native_id())
+        except FileExistsError:
+            raise
+        except OSError:
+            (_FOLDER / namespace).unlink(missing_ok=True)
+            raise
+
+
+def remove(namespace: str) -> None:
+    """Take a namespace's name away; it goes with its last user. Raises FileNotFoundError when there is none."""
+    _netns().remove(namespace)
+
+
+@contextmanager
+def opened(namespace: str) -> Generator[int]:
+    """Have a file descriptor of a namespace for the length of a `with` block. Raises OSError."""
+    there = os.open(_FOLDER / namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield there
+    finally:
+        os.close(there)
 
 
 def number(namespace: str) -> int:
@@ -87,13 +120,10 @@ def _returning() -> Generator[None]:
 
 def _join(namespace: str) -> None:
     try:
-        there = os.open(_FOLDER / namespace, os.O_RDONLY | os.O_CLOEXEC)
+        with opened(namespace) as there:
+            _checked(_libc().setns(there, _CLONE_NEWNET), f"network namespace {namespace} cannot be entered")
     except OSError as error:
         raise DataplaneError(f"network namespace {namespace} cannot be reached: {error.strerror}") from error
-    try:
-        _checked(_libc().setns(there, _CLONE_NEWNET), f"network namespace {namespace} cannot be entered")
-    finally:
-        os.close(there)
 
 
 def _checked(status: int, what: str) -> None:

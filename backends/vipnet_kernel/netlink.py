@@ -1,4 +1,8 @@
-"""Netlink by hand, where a library would take a hundred times longer than the kernel: a few questions on raw sockets."""
+"""Netlink by hand: the two questions that every verb asks, before and after, of each namespace it touches.
+
+Everything else is pyroute2's. Measured with 0.9.7, its socket kept open: links 0.08 ms here, 1.1 ms there (3 links; 4 and
+36 ms for 151); generation 0.03 ms here, 0.12 ms there (0.5 ms with a socket opened for it), and it has no decoder for it.
+"""
 
 from __future__ import annotations
 
@@ -10,58 +14,46 @@ from collections.abc import Iterator
 from vipnet.errors import DataplaneError
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["NETFILTER", "NetlinkError", "ask", "attributes", "links_fingerprint", "ruleset_generation"]
+__all__ = ["links_fingerprint", "ruleset_generation"]
 
-NETFILTER = 12
+_NETFILTER = 12
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _LINK = struct.Struct("=BxHiII")
 _NEWGEN, _GETGEN = (10 << 8) | 15, (10 << 8) | 16
 _GETLINK = 18
-_REQUEST, _ACK, _DUMP = 1, 4, 0x300
+_REQUEST, _DUMP = 1, 0x300
 _ERROR, _DONE = 2, 3
 _UP = 1
 _ADDRESS, _NAME, _MASTER = 1, 3, 10
 
 
-class NetlinkError(DataplaneError):
-    """The kernel's refusal of a request; `errno` is its number."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(f"the kernel refused a netlink request: {error.strerror or error}")
-        self.errno = error.errno
-
-
 def ruleset_generation(namespace: str) -> int:
     """The number that every committed change of the nftables ruleset of a namespace moves, by whomever."""
-    for kind, payload in ask(namespace, NETFILTER, _GETGEN, b"\0\0\0\0"):
+    for kind, payload in _ask(namespace, _NETFILTER, _GETGEN, b"\0\0\0\0"):
         if kind == _NEWGEN:
-            return int.from_bytes(attributes(payload, 4)[1], "big")
+            return int.from_bytes(_attributes(payload, 4)[1], "big")
     raise DataplaneError(f"the kernel tells no ruleset generation of namespace {namespace or 'of this process'}")
 
 
 def links_fingerprint(namespace: str) -> frozenset[tuple[int, bool, bytes, bytes, bytes]]:
     """What tells links apart: (number, whether up, name, MAC, master) of each of a namespace."""
-    answers = ask(namespace, socket.NETLINK_ROUTE, _GETLINK, _LINK.pack(0, 0, 0, 0, 0), dump=True)
+    answers = _ask(namespace, socket.NETLINK_ROUTE, _GETLINK, _LINK.pack(0, 0, 0, 0, 0), dump=True)
     return frozenset(_fingerprint(payload) for _, payload in answers)
 
 
-def ask(
-    namespace: str, family: int, kind: int, payload: bytes, *, dump: bool = False, ack: bool = False
-) -> list[tuple[int, bytes]]:
-    """Send one request in a namespace and return the answers, (kind, payload). Raises NetlinkError."""
-    flags = _REQUEST | (_DUMP if dump else 0) | (_ACK if ack else 0)
+def _ask(namespace: str, family: int, kind: int, payload: bytes, *, dump: bool = False) -> list[tuple[int, bytes]]:
+    flags = _REQUEST | (_DUMP if dump else 0)
     try:
         with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as link:
             link.settimeout(5)
             link.send(_HEADER.pack(_HEADER.size + len(payload), kind, flags, 1, 0) + payload)
             return list(_answers(link, dump=dump))
     except OSError as error:
-        raise NetlinkError(error) from error
+        raise DataplaneError(f"the kernel refused a netlink request: {error.strerror or error}") from error
 
 
-def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
-    """The attributes of a message from an offset on, by number."""
+def _attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -72,7 +64,7 @@ def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
 
 def _fingerprint(payload: bytes) -> tuple[int, bool, bytes, bytes, bytes]:
     _, _, index, flags, _ = _LINK.unpack_from(payload)
-    found = attributes(payload, _LINK.size)
+    found = _attributes(payload, _LINK.size)
     return index, bool(flags & _UP), found.get(_NAME, b""), found.get(_ADDRESS, b""), found.get(_MASTER, b"")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["read_sysctls", "write_sysctls"]
+__all__ = ["read_sysctls", "write_sysctl", "write_sysctls"]
 
 _ROOT = Path("/proc/sys/net")
 
@@ -25,10 +25,15 @@ def write_sysctls(namespace: str, values: Mapping[str, str]) -> dict[str, str]:
     with entered(namespace):
         for name, value in values.items():
             try:
-                (_ROOT / name).write_text(value)
+                write_sysctl(name, value)
             except OSError as error:
                 refused[name] = error.strerror or str(error)
     return refused
+
+
+def write_sysctl(name: str, value: str) -> None:
+    """Write a setting of the namespace that the calling thread is in. Raises OSError."""
+    (_ROOT / name).write_text(value)
 
 
 def _read(name: str) -> str | None:

@@ -1,47 +1,43 @@
-"""The targets `links` and `ports`: entries made and unmade by batches of iproute2 commands and settings."""
+"""The targets `links` and `ports`: entries made and unmade by requests to the kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import errno
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from typing import TypeGuard
 
 from vipnet.plan import TargetPlan
-from vipnet_kernel.links import inventory, ip_batch
+from vipnet_kernel.handles import Handles
+from vipnet_kernel.links import inventory
 from vipnet_kernel.namespaces import exists
-from vipnet_kernel.sysctls import write_sysctls
+from vipnet_kernel.requests import Refusal, send
 from vipnet_nftables.entries import Element, Guard, LinkEntry, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import Command, Namespace, Route, Sysctl, Veth, Vlan
+from vipnet_nftables.link_entries import Command, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment
+from vipnet_nftables.route_entries import Route
 
 __all__ = ["run_step", "touched"]
 
 _Work = tuple[LinkEntry, Command]
 
-_DONE_BEFORE = ("File exists", "Cannot create namespace file")
-_NOT_THERE = ("Cannot find device", "No such device")
-_GONE_BEFORE = (
-    *_NOT_THERE,
-    "Cannot assign requested address",
-    "Cannot remove namespace file",
-    "No such process",
-    "No such file or directory",
-)
+_DONE_BEFORE = frozenset({errno.EEXIST})
+_GONE_BEFORE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
 
-def run_step(host: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
+def run_step(handles: Handles, host: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
     """Unmake what goes, make what comes; return the reasons of what was refused, by key.
 
     Commands are no transaction: after a refusal the step is taken back, as far as the kernel lets it.
     """
     old, new, changing = _sorted(step)
-    refused = _foreign(new) or _unmake(host, old) or dict(_run(host, [*_makings(new), *changing], _DONE_BEFORE))
+    refused = _foreign(handles, new) or _unmake(handles, host, old) or _make(handles, host, [*_makings(new), *changing])
     if refused:
         back = step.inverse()
-        taken = _foreign(new)
+        taken = _foreign(handles, new)
         old, new, changing = _sorted(back.without(frozenset(taken)))
-        _unmake(host, old)
-        dict(_run(host, [*_makings(new), *changing], _DONE_BEFORE))
+        _unmake(handles, host, old)
+        _make(handles, host, [*_makings(new), *changing])
     return refused
 
 
@@ -75,41 +71,41 @@ def _is_link(entry: NativeEntry) -> TypeGuard[LinkEntry]:
     return not isinstance(entry, Element | Guard | Skeleton)
 
 
-def _foreign(entries: Iterable[LinkEntry]) -> dict[str, str]:
+def _foreign(handles: Handles, entries: Iterable[LinkEntry]) -> dict[str, str]:
     """Namespaces that are there under our names and carry somebody else's mark."""
     there = [entry for entry in entries if isinstance(entry, Namespace) and exists(entry.name)]
-    found = ((entry, inventory(entry.name).links["lo"].alias) for entry in there)
-    return {entry.key: f"namespace {entry.name} belongs to {alias}" for entry, alias in found if alias not in ("", entry.alias)}
+    found = ((entry, inventory(handles, entry.name).links["lo"].alias) for entry in there)
+    foreign = {entry: alias for entry, alias in found if alias not in ("", entry.alias)}
+    for entry in foreign:
+        handles.forget(entry.name)
+    return {entry.key: f"namespace {entry.name} belongs to {alias}" for entry, alias in foreign.items()}
 
 
 def _makings(entries: Iterable[LinkEntry]) -> list[_Work]:
     return [(entry, command) for entry in entries for command in entry.making()]
 
 
-def _unmake(host: str, entries: Sequence[LinkEntry]) -> dict[str, str]:
+def _make(handles: Handles, host: str, work: Sequence[_Work]) -> dict[str, str]:
+    return dict(_run(handles, host, work, _DONE_BEFORE))
+
+
+def _unmake(handles: Handles, host: str, entries: Sequence[LinkEntry]) -> dict[str, str]:
     going = {entry.name for entry in entries if isinstance(entry, Namespace)}
     work = [(entry, command) for entry in entries for command in entry.unmaking()]
     alive = [(entry, command) for entry, command in work if command.where not in going and exists(command.where)]
-    return dict(_run(host, alive, _GONE_BEFORE))
+    return dict(_run(handles, host, alive, _GONE_BEFORE))
 
 
-def _run(host: str, work: Sequence[_Work], tolerated: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _run(handles: Handles, host: str, work: Sequence[_Work], tolerated: Collection[int]) -> Iterator[tuple[str, str]]:
     ordered = sorted(work, key=lambda item: item[1].phase)
-    for (where, sysctl), group in groupby(ordered, key=lambda item: (item[1].where, item[1].sysctl)):
+    for where, group in groupby(ordered, key=lambda item: item[1].where):
         batch = list(group)
-        failed = _write(where or host, batch) if sysctl else ip_batch(where or host, [command.line for _, command in batch])
-        for at, reason in failed.items():
+        for at, refusal in send(handles, where or host, [command.request for _, command in batch]).items():
             entry = batch[at][0]
-            if not reason.startswith(tolerated) and not _waits(entry, reason):
-                yield entry.key, reason
+            if refusal.code not in tolerated and not _waits(entry, refusal):
+                yield entry.key, refusal.reason
 
 
-def _waits(entry: LinkEntry, reason: str) -> bool:
+def _waits(entry: LinkEntry, refusal: Refusal) -> bool:
     """A device that somebody else makes and has not made yet is no refusal."""
-    return isinstance(entry, Attachment | Vlan) and reason.startswith(_NOT_THERE)
-
-
-def _write(where: str, batch: Sequence[_Work]) -> dict[int, str]:
-    lines = [command.line.partition("=") for _, command in batch]
-    refused = write_sysctls(where, {name: value for name, _, value in lines})
-    return {at: refused[name] for at, (name, _, _) in enumerate(lines) if name in refused}
+    return isinstance(entry, Attachment | Vlan) and refusal.code == errno.ENODEV

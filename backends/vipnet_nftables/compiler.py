@@ -23,8 +23,9 @@ from vipnet.model import DEFAULT_VPC
 from vipnet_kernel.names import check_device
 from vipnet_nftables import names
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import Address, Bridge, Namespace, Route, Rule, Sysctl, Veth, Vlan
+from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
+from vipnet_nftables.route_entries import Route, Rule
 from vipnet_nftables.ruleset import CAME_IN, GATEWAY, ROUTED, router_kind
 
 __all__ = ["ROUTER_SYSCTLS", "compile_intents"]
@@ -117,8 +118,8 @@ def _vpc_routing(intent: VpcRouting, owner: str) -> Iterator[NativeEntry]:
     yield from _settings(router)
     yield Skeleton(router, router_kind(intent.mode))
     if intent.mode in ("eip", "eip-distgw"):
-        yield Rule(router, _INSIDE_PREF, "lookup main suppress_prefixlength 0")
-        yield Route(router, _LOCAL_TABLE, "local default dev lo")
+        yield Rule(router, _INSIDE_PREF, "main", suppress=0)
+        yield Route(router, _LOCAL_TABLE, "default", "lo", kind="local", scope="host")
         for uplink in intent.uplinks:
             yield from _uplink_leg(router, intent.mac, uplink)
     if intent.mode in ("distgw", "eip-distgw") and intent.uplinks:
@@ -136,20 +137,19 @@ def _uplink_leg(router: str, mac: str, uplink: Uplink) -> Iterator[NativeEntry]:
     leg = names.uplink_leg(uplink.index)
     table = str(_OUT_PREF + uplink.index)
     yield from _leg(router, leg, mac, names.uplink_bridge(uplink.index))
-    yield Rule(router, _LOCAL_PREF, f"iif {leg} fwmark 0/{ROUTED:#x} lookup {_LOCAL_TABLE}")
-    yield Rule(router, _OUT_PREF + uplink.index, f"fwmark {uplink.index + 1:#x}/0xff lookup {table}")
+    yield Rule(router, _LOCAL_PREF, _LOCAL_TABLE, incoming=leg, mask=ROUTED)
+    yield Rule(router, _OUT_PREF + uplink.index, table, mark=uplink.index + 1, mask=0xFF)
     yield Element(router, "ip", "vn_came_by", f'"{leg}"', str(CAME_IN | uplink.index + 1))
-    for route in _ways_out(uplink, leg):
-        yield Route(router, table, route)
-
-
-def _ways_out(uplink: Uplink, leg: str) -> Iterator[str]:
     if uplink.address is not None:
-        yield f"{IPv4Network(uplink.address, strict=False)} dev {leg} scope link"
+        yield Route(router, table, str(IPv4Network(uplink.address, strict=False)), leg, scope="link")
     if uplink.gateway is not None:
-        yield f"default via {format_ip4(uplink.gateway)} dev {leg} onlink"
+        yield _default_route(router, table, uplink.gateway, leg)
     elif uplink.address is None:
-        yield f"default dev {leg} scope link"
+        yield Route(router, table, "default", leg, scope="link")
+
+
+def _default_route(namespace: str, table: str, gateway: int, leg: str) -> Route:
+    return Route(namespace, table, "default", leg, format_ip4(gateway), onlink=True)
 
 
 def _transit(intent: VpcRouting, owner: str) -> Iterator[NativeEntry]:
@@ -166,7 +166,7 @@ def _transit(intent: VpcRouting, owner: str) -> Iterator[NativeEntry]:
     yield Veth(names.TRANSIT, router, "", far, gateway, "")
     yield Address(router, names.TRANSIT, f"{here}/31")
     yield Address(gateway, far, f"{there}/31")
-    yield Route(router, "main", f"default via {there} dev {names.TRANSIT}")
+    yield Route(router, "main", "default", names.TRANSIT, there)
     yield Up(gateway, far)
 
 
@@ -191,7 +191,7 @@ def _gateway(uplink: Uplink, bridge: str, owner: str) -> Iterator[NativeEntry]:
     yield from _leg(gateway, leg, names.gateway_mac(owner), bridge)
     yield Address(gateway, leg, f"{format_ip4(uplink.address[0])}/{uplink.address[1]}")
     if uplink.gateway is not None:
-        yield Route(gateway, "main", f"default via {format_ip4(uplink.gateway)} dev {leg} onlink")
+        yield _default_route(gateway, "main", uplink.gateway, leg)
 
 
 def _port_security(intent: PortSecurity) -> Iterator[NativeEntry]:

@@ -6,6 +6,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import ClassVar
 
 from vipnet.addresses import parse_ip4
@@ -15,8 +17,10 @@ from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
 from vipnet_kernel.arp import Announcer
 from vipnet_kernel.conntrack import cut_connections
-from vipnet_kernel.links import forget_neighbours, is_connected
+from vipnet_kernel.handles import Handles
+from vipnet_kernel.links import is_connected
 from vipnet_kernel.namespaces import exists, identity, listed
+from vipnet_kernel.neighbours import forget_neighbours
 from vipnet_nftables import names
 from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
@@ -34,7 +38,6 @@ _PATIENCE = 1.2
 """Seconds in which a leg whose other end was just set up is connected: at once, but for pairs of which both ends happen to
 have the same number, whose carrier the kernel looks at once a second."""
 
-_TOOLS = {"nft": "nftables", "ip": "iproute2"}
 
 
 class NftablesBackend(Backend[NativeEntry]):
@@ -54,15 +57,19 @@ class NftablesBackend(Backend[NativeEntry]):
         self._rules = Rules(self._host)
         self._memory = Memory()
         self._announcer = Announcer()
+        self._handles = Handles()
         self._unannounced: dict[tuple[str, str], list[int]] = {}
 
     @classmethod
     def usability(cls) -> Usability:
-        """Say whether the user is root and the tools are installed."""
+        """Say whether the user is root, and nft and pyroute2 are installed."""
         if os.geteuid() != 0:
             return Usability(False, "the nftables backend changes the kernel's network: run it as root")
-        missing = [f"{tool} (Debian package {package})" for tool, package in _TOOLS.items() if shutil.which(tool) is None]
-        return Usability(not missing, f"not installed: {', '.join(missing)}" if missing else "")
+        if shutil.which("nft") is None:
+            return Usability(False, "not installed: nft (Debian package nftables)")
+        if find_spec("pyroute2") is None:
+            return Usability(False, "not installed: pyroute2 (pip install 'vipnet[nftables]')")
+        return Usability(True)
 
     def compile(self, intents: Iterable[Intent]) -> dict[str, NativeEntry]:
         """Translate intents into links, routes and elements."""
@@ -94,7 +101,7 @@ class NftablesBackend(Backend[NativeEntry]):
             self._memory.learn(None)
         for namespace in _namespaces(step.delete):
             self._announcer.forget(namespace)
-        refused = self._rules.apply(step) if is_ruleset else run_step(self._host, step)
+        refused = self._rules.apply(step) if is_ruleset else run_step(self._handles, self._host, step)
         self._memory.renew(there, _namespaces(step.delete))
         if not refused:
             self._announce(step)
@@ -107,14 +114,14 @@ class NftablesBackend(Backend[NativeEntry]):
             by_router.setdefault(names.router_namespace(item.vpc_id), []).append(item)
         for router, items in by_router.items():
             if exists(router):
-                _flush(router, items)
+                self._flush(router, items)
 
     def versions(self) -> dict[str, str]:
-        """Versions of the kernel, nft and iproute2."""
+        """Versions of the kernel, nft and pyroute2."""
         return {
             "kernel": os.uname().release,
             "nftables": run(["nft", "--version"]).stdout.split()[1].removeprefix("v"),
-            "iproute2": run(["ip", "-V"]).stdout.strip().rpartition(" iproute2-")[2].partition(",")[0],
+            "pyroute2": version("pyroute2"),
         }
 
     def announce(self, vpc_id: str, uplink_index: int, eips: Iterable[int]) -> None:
@@ -122,12 +129,17 @@ class NftablesBackend(Backend[NativeEntry]):
         self._announcer.announce(names.router_namespace(vpc_id), names.uplink_leg(uplink_index), list(eips))
 
     def close(self) -> None:
-        """Release the sockets; what is installed stays."""
+        """Release the sockets and their thread; what is installed stays."""
         self._announcer.close()
+        self._handles.close()
+
+    def _flush(self, router: str, items: Sequence[Released]) -> None:
+        cut_connections(self._handles, router, {item.eip for item in items if item.eip is not None})
+        forget_neighbours(self._handles, router, {item.ip for item in items if item.eip is None})
 
     def _look(self) -> Reading:
         before = snapshot([self._host, *listed(names.NAMESPACE)])
-        reading = read_system(self._host, self._owner)
+        reading = read_system(self._handles, self._host, self._owner)
         self._rules.askers.learn(reading.askers)
         after = snapshot([self._host, *reading.namespaces])
         self._memory.learn(after if after.items() <= before.items() else None)
@@ -170,8 +182,3 @@ def _waits(entry: NativeEntry, devices: frozenset[str]) -> bool:
             return entry.leg not in devices
         case _:
             return False
-
-
-def _flush(router: str, items: Sequence[Released]) -> None:
-    cut_connections(router, {item.eip for item in items if item.eip is not None})
-    forget_neighbours(router, {item.ip for item in items if item.eip is None})

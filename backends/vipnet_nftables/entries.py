@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vipnet_nftables.link_entries import Address, Bridge, Namespace, Route, Rule, Sysctl, Veth, Vlan
+from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
+from vipnet_nftables.route_entries import Route, Rule
 from vipnet_nftables.ruleset import Kind
 
 __all__ = ["Element", "Guard", "LinkEntry", "NativeEntry", "RuleEntry", "Skeleton", "target_of"]

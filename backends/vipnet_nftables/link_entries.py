@@ -1,40 +1,49 @@
-"""Links, addresses, routes, rules and settings as entries; each knows the commands that make and unmake it."""
+"""Links, addresses and settings as entries; each knows the commands that make and unmake it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from vipnet_kernel.handles import Noun
+from vipnet_kernel.requests import Device, MakeNamespace, NamespaceOf, RemoveNamespace, Request, RouteRequest, WriteSetting
 
 __all__ = [
-    "PROTOCOL",
     "Address",
     "Bridge",
     "Command",
     "Namespace",
-    "Route",
-    "Rule",
+    "OfLinks",
     "Sysctl",
     "Veth",
     "Vlan",
+    "command",
+    "without_ipv6_address",
 ]
-
-PROTOCOL = "86"
-"""The number of our routes, as `proto` of iproute2."""
-
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A line for `ip -batch` in a namespace ("": the host's), or with `sysctl` a setting `name=value` to be written there.
-
-    Commands run in the order of their phases.
-    """
+    """A request to the kernel in a namespace ("": the host's). Commands run in the order of their phases."""
 
     phase: int
     where: str
-    line: str
-    sysctl: bool = False
+    request: Request
 
 
-class _OfLinks:
+def command(phase: int, where: str, noun: Noun, verb: str, **values: Any) -> Command:
+    """A command to pyroute2's IPRoute: `noun(verb, **values)`."""
+    return Command(phase, where, RouteRequest(noun, verb, values))
+
+
+def without_ipv6_address(phase: int, where: str, device: str) -> Command:
+    """Keep an interface from giving itself an address when it comes up (`addrgenmode none`)."""
+    none = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
+    return command(phase, where, "link", "set", ifname=device, IFLA_AF_SPEC=none)
+
+
+class OfLinks:
+    """What belongs to the target `links`."""
+
     __slots__ = ()
 
     @property
@@ -43,7 +52,7 @@ class _OfLinks:
 
 
 @dataclass(frozen=True, slots=True)
-class Namespace(_OfLinks):
+class Namespace(OfLinks):
     """A namespace of ours, marked on its loopback interface with whose it is."""
 
     name: str
@@ -63,17 +72,16 @@ class Namespace(_OfLinks):
 
     def making(self) -> tuple[Command, ...]:
         return (
-            Command(0, "", self.text),
-            Command(1, self.name, f'link set lo alias "{self.alias}"'),
-            Command(1, self.name, "link set lo up"),
+            Command(0, "", MakeNamespace(self.name)),
+            command(1, self.name, "link", "set", ifname="lo", ifalias=self.alias, state="up"),
         )
 
     def unmaking(self) -> tuple[Command, ...]:
-        return (Command(9, "", f"netns del {self.name}"),)
+        return (Command(9, "", RemoveNamespace(self.name)),)
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge(_OfLinks):
+class Bridge(OfLinks):
     """A segment; made down, set up by an entry of its own when its rules are in."""
 
     name: str
@@ -87,18 +95,18 @@ class Bridge(_OfLinks):
         return f"link add name {self.name} type bridge"
 
     def making(self) -> tuple[Command, ...]:
-        settings = "stp_state 0 mcast_snooping 0"  # VRRP must reach members though nobody asks for its group
+        settings = {"br_stp_state": 0, "br_mcast_snooping": 0}  # VRRP must reach members though nobody asks for its group
         return (
-            Command(2, "", f"{self.text} {settings}"),
-            Command(2, "", f"link set dev {self.name} addrgenmode none"),
+            command(2, "", "link", "add", ifname=self.name, kind="bridge", **settings),
+            without_ipv6_address(2, "", self.name),
         )
 
     def unmaking(self) -> tuple[Command, ...]:
-        return (Command(8, "", f"link del dev {self.name}"),)
+        return (command(8, "", "link", "del", ifname=self.name),)
 
 
 @dataclass(frozen=True, slots=True)
-class Vlan(_OfLinks):
+class Vlan(OfLinks):
     """The interface of one VLAN on a physical leg."""
 
     name: str
@@ -114,14 +122,14 @@ class Vlan(_OfLinks):
         return f"link add link {self.leg} name {self.name} type vlan id {self.vlan_id}"
 
     def making(self) -> tuple[Command, ...]:
-        return (Command(2, "", self.text),)
+        return (command(2, "", "link", "add", ifname=self.name, kind="vlan", link=Device(self.leg), vlan_id=self.vlan_id),)
 
     def unmaking(self) -> tuple[Command, ...]:
-        return (Command(8, "", f"link del dev {self.name}"),)
+        return (command(8, "", "link", "del", ifname=self.name),)
 
 
 @dataclass(frozen=True, slots=True)
-class Veth(_OfLinks):
+class Veth(OfLinks):
     """A leg `name` in `namespace`; its far end, in `far_namespace`, is down until an entry of its own sets it up.
 
     `mac` "": any. `master`: the bridge of the far end, "" for none. `up`: whether the leg is.
@@ -141,24 +149,29 @@ class Veth(_OfLinks):
 
     @property
     def text(self) -> str:
+        mac = f" address {self.mac}" if self.mac else ""
         state = "" if self.up else " (down)"
-        return f"link add name {self.far} type veth peer name {self.name}{self._mac} netns {self.namespace}{state}"
+        return f"link add name {self.far} type veth peer name {self.name}{mac} netns {self.namespace}{state}"
 
     @property
-    def _mac(self) -> str:
-        return f" address {self.mac}" if self.mac else ""
+    def _mac(self) -> dict[str, str]:
+        return {"address": self.mac} if self.mac else {}
 
     def making(self) -> tuple[Command, ...]:
-        add = f"link add name {self.far} type veth peer name {self.name}{self._mac} netns {self.namespace}"
         there = self.far_namespace
-        return Command(3, there, add), Command(3, there, f"link set dev {self.far} addrgenmode none"), *self.adjusting()
+        peer = {"ifname": self.name, **self._mac, "net_ns_fd": NamespaceOf(self.namespace)}
+        return (
+            command(3, there, "link", "add", ifname=self.far, kind="veth", peer=peer),
+            without_ipv6_address(3, there, self.far),
+            *self.adjusting(),
+        )
 
     def adjusting(self) -> tuple[Command, ...]:
         """Put right what can be without making it anew."""
-        master = f"master {self.master}" if self.master else "nomaster"
+        master = Device(self.master) if self.master else 0
         return (
-            Command(4, self.far_namespace, f"link set dev {self.far} {master}"),
-            Command(4, self.namespace, f"link set dev {self.name}{self._mac} up"),
+            command(4, self.far_namespace, "link", "set", ifname=self.far, master=master),
+            command(4, self.namespace, "link", "set", ifname=self.name, **self._mac, state="up"),
         )
 
     def is_adjustable(self, old: Veth) -> bool:
@@ -166,11 +179,11 @@ class Veth(_OfLinks):
         return (self.name, self.namespace, self.far_namespace) == (old.name, old.namespace, old.far_namespace)
 
     def unmaking(self) -> tuple[Command, ...]:
-        return (Command(7, self.far_namespace, f"link del dev {self.far}"),)
+        return (command(7, self.far_namespace, "link", "del", ifname=self.far),)
 
 
 @dataclass(frozen=True, slots=True)
-class Address(_OfLinks):
+class Address(OfLinks):
     """An address of an interface."""
 
     namespace: str
@@ -185,65 +198,20 @@ class Address(_OfLinks):
     def text(self) -> str:
         return f"-n {self.namespace} address replace {self.address} dev {self.device}"
 
+    @property
+    def _values(self) -> dict[str, Any]:
+        address, _, length = self.address.partition("/")
+        return {"index": Device(self.device), "address": address, "prefixlen": int(length)}
+
     def making(self) -> tuple[Command, ...]:
-        return (Command(5, self.namespace, f"address replace {self.address} dev {self.device}"),)
+        return (command(5, self.namespace, "addr", "replace", **self._values),)
 
     def unmaking(self) -> tuple[Command, ...]:
-        return (Command(6, self.namespace, f"address del {self.address} dev {self.device}"),)
+        return (command(6, self.namespace, "addr", "del", **self._values),)
 
 
 @dataclass(frozen=True, slots=True)
-class Route(_OfLinks):
-    """A route with our protocol number; `route` begins with its destination."""
-
-    namespace: str
-    table: str
-    route: str
-
-    @property
-    def key(self) -> str:
-        return f"route {self.namespace} {self.table} {self._destination}"
-
-    @property
-    def text(self) -> str:
-        return f"-n {self.namespace} route replace {self.route} table {self.table}"
-
-    @property
-    def _destination(self) -> str:
-        return self.route.removeprefix("local ").partition(" ")[0]
-
-    def making(self) -> tuple[Command, ...]:
-        return (Command(6, self.namespace, f"route replace {self.route} table {self.table} proto {PROTOCOL}"),)
-
-    def unmaking(self) -> tuple[Command, ...]:
-        return (Command(5, self.namespace, f"route del {self.route} table {self.table} proto {PROTOCOL}"),)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule(_OfLinks):
-    """A routing rule."""
-
-    namespace: str
-    pref: int
-    rule: str
-
-    @property
-    def key(self) -> str:
-        return f"rule {self.namespace} {self.pref} {self.rule}"
-
-    @property
-    def text(self) -> str:
-        return f"-n {self.namespace} rule add pref {self.pref} {self.rule}"
-
-    def making(self) -> tuple[Command, ...]:
-        return (Command(6, self.namespace, f"rule add pref {self.pref} {self.rule}"),)
-
-    def unmaking(self) -> tuple[Command, ...]:
-        return (Command(5, self.namespace, f"rule del pref {self.pref} {self.rule}"),)
-
-
-@dataclass(frozen=True, slots=True)
-class Sysctl(_OfLinks):
+class Sysctl(OfLinks):
     """A setting of a namespace; `device` is the interface that it belongs to, if any."""
 
     namespace: str
@@ -260,7 +228,7 @@ class Sysctl(_OfLinks):
         return f"netns exec {self.namespace} sysctl net/{self.name}={self.value}"
 
     def making(self) -> tuple[Command, ...]:
-        return (Command(4 if self.device else 1, self.namespace, f"{self.name}={self.value}", sysctl=True),)
+        return (Command(4 if self.device else 1, self.namespace, WriteSetting(self.name, self.value)),)
 
     def unmaking(self) -> tuple[Command, ...]:
         return ()  # it goes with its namespace or interface

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vipnet_nftables.link_entries import Command
+from vipnet_kernel.requests import Device
+from vipnet_nftables.link_entries import Command, command, without_ipv6_address
 
 __all__ = ["Attachment", "Up"]
 
@@ -39,13 +40,16 @@ class Attachment(_OfPorts):
 
     def making(self) -> tuple[Command, ...]:
         return (
-            Command(3, "", f"link set dev {self.device} addrgenmode none"),
-            Command(3, "", f"link set dev {self.device} master {self.bridge}"),
-            Command(3, "", f"link set dev {self.device} up"),
+            without_ipv6_address(3, "", self.device),
+            command(3, "", "link", "set", ifname=self.device, master=Device(self.bridge)),
+            command(3, "", "link", "set", ifname=self.device, state="up"),
         )
 
     def unmaking(self) -> tuple[Command, ...]:
-        return (Command(6, "", f"link set dev {self.device} down"), Command(6, "", f"link set dev {self.device} nomaster"))
+        return (
+            command(6, "", "link", "set", ifname=self.device, state="down"),
+            command(6, "", "link", "set", ifname=self.device, master=0),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Up(_OfPorts):
         return f"link set dev {self.device} up"
 
     def making(self) -> tuple[Command, ...]:
-        return (Command(4, self.namespace, self.text),)
+        return (command(4, self.namespace, "link", "set", ifname=self.device, state="up"),)
 
     def unmaking(self) -> tuple[Command, ...]:
-        return (Command(5, self.namespace, f"link set dev {self.device} down"),)
+        return (command(5, self.namespace, "link", "set", ifname=self.device, state="down"),)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from vipnet.errors import DataplaneError
 from vipnet.model import AccessMode
-from vipnet_kernel.links import Inventory, Link, inventory
+from vipnet_kernel.handles import Handles
+from vipnet_kernel.links import Inventory, Link, RouteRow, RuleRow, inventory
 from vipnet_kernel.namespaces import exists, listed
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import names, nft
 from vipnet_nftables.askers import is_asker
 from vipnet_nftables.compiler import ROUTER_SYSCTLS
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import PROTOCOL, Address, Bridge, Namespace, Route, Rule, Sysctl, Veth, Vlan
+from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
+from vipnet_nftables.route_entries import KINDS, PROTOCOL, ROUTE_TABLES, SCOPES, Route, Rule, word
 from vipnet_nftables.rules import is_host_intact
 from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
 
@@ -37,10 +39,11 @@ class Reading:
     askers: tuple[Element, ...]
 
 
-def read_system(host: str, owner: str) -> Reading:
+def read_system(handles: Handles, host: str, owner: str) -> Reading:
     """Read the host's namespace and those that carry the owner's mark. Raises DataplaneError when one cannot be reached."""
-    around = inventory(host)
-    own = {name: found for name in listed(names.NAMESPACE) if (found := _own(name, owner)) is not None}
+    handles.sweep()
+    around = inventory(handles, host)
+    own = {name: found for name in listed(names.NAMESPACE) if (found := _own(handles, name, owner)) is not None}
     everything = chain(
         _host_links(around),
         _legs(around, own),
@@ -54,15 +57,17 @@ def read_system(host: str, owner: str) -> Reading:
     return Reading(entries, tuple(own), frozenset(around.links), askers)
 
 
-def _own(name: str, owner: str) -> Inventory | None:
+def _own(handles: Handles, name: str, owner: str) -> Inventory | None:
     try:
-        found = inventory(name)
+        found = inventory(handles, name)
     except DataplaneError:
         if exists(name):
             raise
         return None  # somebody deleted it while we looked
-    loopback = found.links.get("lo")
-    return found if loopback is not None and loopback.alias == Namespace(name, owner).alias else None
+    if found.links["lo"].alias == Namespace(name, owner).alias:
+        return found
+    handles.forget(name)
+    return None
 
 
 def _host_links(around: Inventory) -> Iterator[NativeEntry]:
@@ -115,28 +120,27 @@ def _namespace(name: str, owner: str, found: Inventory) -> Iterator[NativeEntry]
     for link in found.links.values():
         if link.name != "lo":
             yield from (Address(name, link.name, address) for address in link.addresses)
-    yield from (_route(name, route) for route in found.routes if route.get("protocol") == PROTOCOL)
-    yield from (_rule(name, rule) for rule in found.rules if _FIRST_PREF <= rule["priority"] <= _LAST_PREF)
+    yield from (_route(name, route) for route in found.routes if route.protocol == PROTOCOL)
+    yield from (_rule(name, rule) for rule in found.rules if _FIRST_PREF <= rule.priority <= _LAST_PREF)
     yield from _settings(name, found)
     yield from _rules(name)
 
 
-def _route(namespace: str, row: Mapping[str, Any]) -> Route:
-    words = [] if row.get("type", "unicast") == "unicast" else [row["type"]]
-    words.append(row["dst"])
-    words += ["via", row["gateway"]] if "gateway" in row else []
-    words += ["dev", row["dev"]] if "dev" in row else []
-    words += ["scope", "link"] if row.get("scope") == "link" else []
-    words += ["onlink"] if "onlink" in row.get("flags", ()) else []
-    return Route(namespace, row.get("table", "main"), " ".join(words))
+def _route(namespace: str, row: RouteRow) -> Route:
+    return Route(
+        namespace,
+        word(ROUTE_TABLES, row.table),
+        row.destination,
+        row.device,
+        row.gateway,
+        word(KINDS, row.kind),
+        word(SCOPES, row.scope),
+        row.onlink,
+    )
 
 
-def _rule(namespace: str, row: Mapping[str, Any]) -> Rule:
-    words = ["iif", row["iif"]] if "iif" in row else []
-    words += ["fwmark", f"{row['fwmark']}/{row.get('fwmask', '0xffffffff')}"] if "fwmark" in row else []
-    words += ["lookup", row.get("table", "?")]
-    words += ["suppress_prefixlength", str(row["suppress_prefixlen"])] if "suppress_prefixlen" in row else []
-    return Rule(namespace, row["priority"], " ".join(words))
+def _rule(namespace: str, row: RuleRow) -> Rule:
+    return Rule(namespace, row.priority, word(ROUTE_TABLES, row.table), row.incoming, row.mark, row.mask, row.suppress)
 
 
 def _settings(name: str, found: Inventory) -> Iterator[Sysctl]:

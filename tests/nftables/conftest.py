@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -30,9 +30,11 @@ from vipnet.intents import (
 )
 from vipnet.model import AccessMode
 from vipnet.plan import Plan, diff
+from vipnet_kernel import namespaces
 from vipnet_kernel.arp import Announcer
-from vipnet_kernel.links import ip_batch
+from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import entered
+from vipnet_kernel.requests import RouteRequest, send
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
 
@@ -48,6 +50,12 @@ def uuid() -> str:
 
 
 UPLINK = Uplink(name="pub", index=0, device="ext0", address=(ip("203.0.113.2"), 24), gateway=ip(OUTSIDE))
+
+
+def ip_batch(space: str, lines: list[str]) -> str:
+    """What `ip` says against commands: another opinion than the backend's own."""
+    argv = ["ip", "-n", space, "-force", "-batch", "-"]
+    return subprocess.run(argv, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False).stderr
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,3 +401,27 @@ def lab() -> Iterator[Lab]:
     one = Lab()
     yield one
     one.close()
+
+
+@pytest.fixture
+def handles() -> Iterator[Handles]:
+    one = Handles()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def space() -> Iterator[str]:
+    name = f"h1-{secrets.token_hex(4)}"
+    namespaces.create(name)
+    yield name
+    with suppress(FileNotFoundError):
+        namespaces.remove(name)
+
+
+def link(verb: str, **values: object) -> RouteRequest:
+    return RouteRequest("link", verb, values)
+
+
+def veth(handles: Handles, space: str) -> None:
+    assert send(handles, space, [link("add", ifname="a", kind="veth", peer={"ifname": "b"})]) == {}

@@ -21,6 +21,7 @@ from tests.nftables.conftest import (
     ask_udp,
     connect,
     ip,
+    ip_batch,
     mac_bytes,
     mapping,
     ours,
@@ -36,7 +37,6 @@ from vipnet.errors import DataplaneError, InputParameterError
 from vipnet.intents import Intent, PortSecurity, Released, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC, AccessMode
 from vipnet.plan import diff
-from vipnet_kernel.links import ip_batch
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.names import router_namespace, subnet_leg
@@ -395,12 +395,12 @@ def test_links_and_routes_are_repaired(lab: Lab, site: Site) -> None:
 
 
 def test_restarted_backend_finds_everything(lab: Lab, site: Site) -> None:  # P17
-    second = NftablesBackend(BackendContext(options={"namespace": lab.host}))
-    assert second.changed()
-    assert not diff(second.read(), second.compile([uplink_in_use(), *site.intents()]))
-    assert not second.changed()
-    stranger = NftablesBackend(BackendContext(options={"namespace": lab.outside}))
-    assert stranger.read() == {}
+    with closing(NftablesBackend(BackendContext(options={"namespace": lab.host}))) as second:
+        assert second.changed()
+        assert not diff(second.read(), second.compile([uplink_in_use(), *site.intents()]))
+        assert not second.changed()
+    with closing(NftablesBackend(BackendContext(options={"namespace": lab.outside}))) as stranger:
+        assert stranger.read() == {}
 
 
 def test_port_that_appears_later(lab: Lab, site: Site) -> None:
@@ -500,9 +500,10 @@ def test_flush_of_a_router_that_is_gone(lab: Lab) -> None:
 
 def test_what_the_backend_says_of_itself(lab: Lab) -> None:
     assert NftablesBackend.usability().usable
-    assert set(lab.backend.versions()) == {"kernel", "nftables", "iproute2"}
+    assert set(lab.backend.versions()) == {"kernel", "nftables", "pyroute2"}
     assert lab.backend.versions()["nftables"][0].isdigit()
     with pytest.raises(InputParameterError, match="namespace"):
         NftablesBackend(BackendContext(options={"netns": "x"}))
-    with pytest.raises(DataplaneError, match="h1-nowhere"):
-        NftablesBackend(BackendContext(options={"namespace": "h1-nowhere"})).read()
+    nowhere = NftablesBackend(BackendContext(options={"namespace": "h1-nowhere"}))
+    with closing(nowhere), pytest.raises(DataplaneError, match="h1-nowhere"):
+        nowhere.read()

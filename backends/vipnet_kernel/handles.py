@@ -1,0 +1,114 @@
+"""Open netlink sockets: pyroute2, which has no types, behind one class that has.
+
+All of pyroute2 runs in one thread of its own: its sockets belong to the thread that opened them (from another one they
+quietly open a second socket, in that thread's namespace), and they cannot be used at all in a thread that runs asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeVar, cast
+
+from vipnet_kernel.namespaces import entered, exists, number
+
+__all__ = ["Handles", "Noun"]
+
+T = TypeVar("T")
+
+Noun = Literal["link", "addr", "route", "rule", "neigh"]
+
+_MOST_SOCKETS = 32
+_DUMP_INTERRUPTED = 0x10
+_TRIES = 5
+
+
+class Handles:
+    """One routing socket a namespace, kept open, and the thread that they live in; not for use by two threads at once.
+
+    An open socket keeps its namespace alive: let go of it before deleting it, and `sweep` for those that others deleted.
+    "" is the namespace of the thread whose work came first.
+    """
+
+    __slots__ = ("_sockets", "_thread")
+
+    def __init__(self) -> None:
+        self._sockets: dict[str, tuple[int, Any]] = {}
+        self._thread: ThreadPoolExecutor | None = None
+
+    def work(self, job: Callable[[], T]) -> T:
+        """Do a job in the thread of the sockets; its outcome is the caller's."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "vipnet-netlink")
+        return self._thread.submit(job).result()
+
+    def ask(self, namespace: str, noun: Noun, verb: str, **values: Any) -> list[Any]:
+        """Send one request and return the answers. For jobs.
+
+        Raises OSError with the kernel's number and words, and DataplaneError when the namespace cannot be reached.
+        """
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        try:
+            return list(getattr(self._socket(namespace), noun)(verb, **values))
+        except NetlinkError as error:
+            code, words = cast(tuple[int, str], error.args)
+            raise OSError(code, words) from error
+        except OSError:  # this one came from the socket, which may have had enough
+            self.release(namespace)
+            raise
+
+    def dump(self, namespace: str, noun: Noun, **values: Any) -> list[Any]:
+        """Ask for everything of a kind, again if it changed meanwhile. For jobs; raises as `ask` does."""
+        found: list[Any] = []
+        for _ in range(_TRIES):
+            found = self.ask(namespace, noun, "dump", **values)
+            if not any(row["header"]["flags"] & _DUMP_INTERRUPTED for row in found):
+                break
+        return found
+
+    def release(self, namespace: str) -> None:
+        """Let go of a namespace. For jobs."""
+        _, socket = self._sockets.pop(namespace, (0, None))
+        if socket is not None:
+            socket.close()
+
+    def forget(self, namespace: str) -> None:
+        """Let go of a namespace."""
+        if namespace in self._sockets:
+            self.work(lambda: self.release(namespace))
+
+    def sweep(self) -> None:
+        """Let go of namespaces that are gone, or are others of the same name."""
+        for namespace, (known, _) in list(self._sockets.items()):
+            if not exists(namespace) or number(namespace) != known:
+                self.forget(namespace)
+
+    def close(self) -> None:
+        """Let go of all, and end the thread."""
+        for namespace in list(self._sockets):
+            self.forget(namespace)
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+    def _socket(self, namespace: str) -> Any:
+        known, socket = self._sockets.pop(namespace, (0, None))
+        with entered(namespace):
+            there = number("")
+            if socket is not None and known != there:  # another one of the same name
+                socket.close()
+                socket = None
+            if socket is None:
+                socket = _opened()
+        self._sockets[namespace] = there, socket  # the last one is the latest used
+        if len(self._sockets) > _MOST_SOCKETS:
+            self.release(next(iter(self._sockets)))
+        return socket
+
+
+def _opened() -> Any:
+    """A socket in the namespace of this thread: pyroute2 would start a process to open one in another."""
+    from pyroute2 import IPRoute
+
+    return IPRoute(ext_ack=True)
