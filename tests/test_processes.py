@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +52,7 @@ with vipnet.Controller.open(store=url, backend="simulator") as cloud:
 
 
 @contextmanager
-def started(script: str, *arguments: tuple[object, ...]) -> Iterator[list[subprocess.Popen[str]]]:
+def started(script: str, *arguments: tuple[object, ...]) -> Generator[list[subprocess.Popen[str]], None, None]:
     processes = [
         subprocess.Popen([sys.executable, "-c", script, *map(str, words)], stdout=subprocess.PIPE, text=True)
         for words in arguments

@@ -56,7 +56,7 @@ def test_the_demo_without_root() -> None:
 def test_nft_is_missing(tmp_path: Path) -> None:
     status, error = vipnet("--backend", "nftables", "host-create", "h1", path=str(tmp_path))
     assert (status, error["pending"]) == (3, False)
-    assert error["details"].startswith("backend nftables cannot be used here: not installed: nft (Debian package nftables)")
+    assert error["details"] == "backend nftables cannot be used here: not installed: nft (Debian package nftables)"
 
 
 @pytest.mark.root

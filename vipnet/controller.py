@@ -342,7 +342,7 @@ class Controller(_Verbs):
         """
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._refresh(with_pending=True)
-            if audit or self._pending or self._quarantined or not self._is_known():
+            if audit or self._pending or self._quarantined or not self._synced or self.backend.changed():
                 plan, aside = self._resync()
             else:
                 plan, aside = Plan(), list(self._quarantined)

@@ -15,13 +15,13 @@ from vipnet.backend import Backend, BackendContext, Capability, Usability, check
 from vipnet.intents import Intent, Released
 from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
-from vipnet_kernel.arp import Announcer
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import is_connected
 from vipnet_kernel.namespaces import exists, identity, listed
 from vipnet_kernel.neighbours import forget_neighbours
 from vipnet_nftables import names
+from vipnet_nftables.announcements import Announcements
 from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Element, NativeEntry, target_of
@@ -37,7 +37,6 @@ __all__ = ["NftablesBackend"]
 _PATIENCE = 1.2
 """Seconds in which a leg whose other end was just set up is connected: at once, but for pairs of which both ends happen to
 have the same number, whose carrier the kernel looks at once a second."""
-
 
 
 class NftablesBackend(Backend[NativeEntry]):
@@ -56,7 +55,7 @@ class NftablesBackend(Backend[NativeEntry]):
         self._owner = names.owner_mark(identity(self._host))
         self._rules = Rules(self._host)
         self._memory = Memory()
-        self._announcer = Announcer()
+        self._announcements = Announcements()
         self._handles = Handles()
         self._unannounced: dict[tuple[str, str], list[int]] = {}
 
@@ -93,6 +92,14 @@ class NftablesBackend(Backend[NativeEntry]):
         """Whether a ruleset or an interface was changed since: by generation numbers, and by comparing all interfaces."""
         return not self._memory.holds()
 
+    def stamp(self) -> str:
+        """Name the rulesets and interfaces as last seen."""
+        return self._memory.stamp()
+
+    def adopt(self, stamp: str) -> bool:
+        """Take rulesets and interfaces for known if they are as stamped; routes, rules and settings are not looked at."""
+        return self._memory.adopt(stamp)
+
     def apply(self, step: TargetPlan[NativeEntry]) -> Mapping[str, str]:
         """Change the links, the ports or one ruleset; of a ruleset all or nothing."""
         is_ruleset = step.target.startswith(target_of(""))
@@ -100,7 +107,7 @@ class NftablesBackend(Backend[NativeEntry]):
         if not self._memory.holds(there):
             self._memory.learn(None)
         for namespace in _namespaces(step.delete):
-            self._announcer.forget(namespace)
+            self._announcements.forget(namespace)
         refused = self._rules.apply(step) if is_ruleset else run_step(self._handles, self._host, step)
         self._memory.renew(there, _namespaces(step.delete))
         if not refused:
@@ -125,12 +132,12 @@ class NftablesBackend(Backend[NativeEntry]):
         }
 
     def announce(self, vpc_id: str, uplink_index: int, eips: Iterable[int]) -> None:
-        """Send one gratuitous ARP for each EIP from the router's leg on an uplink."""
-        self._announcer.announce(names.router_namespace(vpc_id), names.uplink_leg(uplink_index), list(eips))
+        """Announce EIPs by gratuitous ARP from the router's leg on an uplink, as `apply` does by itself."""
+        self._announcements.begin(names.router_namespace(vpc_id), names.uplink_leg(uplink_index), list(eips))
 
     def close(self) -> None:
         """Release the sockets and their thread; what is installed stays."""
-        self._announcer.close()
+        self._announcements.close()
         self._handles.close()
 
     def _flush(self, router: str, items: Sequence[Released]) -> None:
@@ -153,7 +160,7 @@ class NftablesBackend(Backend[NativeEntry]):
             if not exists(router):
                 del self._unannounced[router, leg]
             elif _is_connected(router, leg, _PATIENCE if step.target == PORTS else 0):
-                self._announcer.announce(router, leg, self._unannounced.pop((router, leg)))
+                self._announcements.begin(router, leg, self._unannounced.pop((router, leg)))
 
 
 def _is_connected(router: str, leg: str, patience: float) -> bool:

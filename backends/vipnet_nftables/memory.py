@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
-from vipnet_kernel.namespaces import exists
+from vipnet_kernel.namespaces import exists, number
 from vipnet_kernel.netlink import links_fingerprint, ruleset_generation
 
 __all__ = ["Memory", "Snapshot", "snapshot"]
 
-Snapshot = dict[str, tuple[int, object]]
+Snapshot = dict[str, tuple[int, frozenset[tuple[int, bool, bytes, bytes, bytes]]]]
 
 
 class Memory:
@@ -31,6 +33,19 @@ class Memory:
         asked = self._seen if namespaces is None else list(namespaces)
         return snapshot(asked) == {name: self._seen[name] for name in asked if name in self._seen}
 
+    def stamp(self) -> str:
+        """Name what is remembered: the namespaces, and a digest of what they look like; "" when nothing is."""
+        return "" if self._seen is None else f"{_digest(self._seen)} {' '.join(sorted(self._seen))}"
+
+    def adopt(self, stamp: str) -> bool:
+        """Look at the namespaces of a stamp, and remember them if they still look as they did then."""
+        digest, _, found = stamp.partition(" ")
+        seen = snapshot(found.split(" ")) if digest else {}
+        if not digest or _digest(seen) != digest:
+            return False
+        self._seen = seen
+        return True
+
     def renew(self, touched: Iterable[str], gone: Collection[str]) -> None:
         """Remember anew what some namespaces look like, and forget those that went."""
         if self._seen is not None:
@@ -41,3 +56,10 @@ class Memory:
 def snapshot(namespaces: Iterable[str]) -> Snapshot:
     """Look at namespaces; those that do not exist are left out."""
     return {name: (ruleset_generation(name), links_fingerprint(name)) for name in namespaces if exists(name)}
+
+
+def _digest(seen: Snapshot) -> str:
+    """A digest that no other boot, and no other namespaces of the same names, can have."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    rows = [(name, number(name), generation, sorted(links)) for name, (generation, links) in sorted(seen.items())]
+    return hashlib.sha256(repr((boot, rows)).encode()).hexdigest()[:32]
