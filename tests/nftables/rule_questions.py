@@ -104,6 +104,12 @@ def wrong_uplink_reaches_holder(scene: Scene) -> bool:
     return arrives(Place(scene.side), udp(SIDE_MAC, scene.routing.mac, SIDE, EIP), Place(scene.a.space))
 
 
+def outside_passes_for_server(scene: Scene) -> list[bool]:
+    sources = scene.c.ip, scene.d.ip, VIP
+    frames = [udp(WORLD_MAC, scene.routing.mac, source, EIP) for source in sources]
+    return [arrives(Place(scene.lab.outside), frame, Place(scene.a.space)) for frame in frames]
+
+
 def outside_asks_eip(scene: Scene) -> str:
     return _who(scene, ask_udp(scene.lab.outside, EIP, wait=SILENCE))
 

@@ -51,6 +51,7 @@ ROWS = [
     Row("host", "bridge vn_input", "vnr*", ask.host_answers_router, False, True),
     Row("host", "bridge vn_input", "vnl*", ask.host_answers_uplink_leg, False, True),
     Row("router", "ip vn_arrive", "!= @vn_eips drop", ask.wrong_uplink_reaches_holder, False, True),
+    Row("router", "ip vn_arrive", "fib saddr", ask.outside_passes_for_server, [False] * 3, [True] * 3),
     Row("router", "ip vn_arrive", "map @vn_vip_out", ask.holder_asks_outside, HOLDER_OUT, SERVER_OUT),
     Row("router", "ip vn_dstnat", "dnat", ask.outside_asks_eip, WORLD_TO_A, "nobody"),
     Row("router", "ip vn_arrived", "@vn_came_by", ask.outside_asks_eip, WORLD_TO_A, "nobody"),
