@@ -57,9 +57,9 @@ def leg_sends_from_vip(scene: Scene) -> bool:
     return arrives(Place(scene.leg), udp(LEG_MAC, scene.here.mac, CLASSIC_VIP, scene.here.ip), Place(scene.here.space))
 
 
-def leg_sends_tagged(scene: Scene) -> bool:
+def leg_sends_tagged(scene: Scene) -> list[bool]:
     good = udp(LEG_MAC, scene.here.mac, LEGS_IP, scene.here.ip)
-    return arrives(Place(scene.leg), tagged(good), Place(scene.here.space))
+    return [arrives(Place(scene.leg), tagged(good, kind), Place(scene.here.space)) for kind in (0x8100, 0x88A8)]
 
 
 def others_see_our_mark(scene: Scene) -> bool:
@@ -166,6 +166,20 @@ def gateway_reaches_server(scene: Scene) -> bool:
     return arrives(scene.gateways_transit, frame, Place(scene.c.space))
 
 
+def eips_connection_comes_by_transit(scene: Scene) -> bool:
+    """A packet of a connection that was opened to the EIP, but not by its uplink."""
+    with entered(scene.lab.outside):
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with closing(one):
+        one.settimeout(SILENCE)
+        one.connect((EIP, 7))
+        one.send(b"?")
+        assert one.recv(100)
+        ports = one.getsockname()[1], 7
+        macs = scene.mac(scene.gateways_transit), scene.mac(scene.routers_transit)
+        return arrives(scene.gateways_transit, udp(*macs, OUTSIDE, EIP, ports), Place(scene.a.space))
+
+
 def vip_leaves_untranslated(scene: Scene) -> bool:
     return arrives(Place(scene.a.space), invalid(scene.a.mac, scene.web_mac, VIP, OUTSIDE), Place(scene.lab.outside))
 
@@ -178,20 +192,22 @@ def unmapped_address_is_answered_for(scene: Scene) -> bool:
     return arp_reply(Place(scene.lab.outside), claim(WORLD_MAC, OUTSIDE, NOT_ANSWERED)) is not None
 
 
-def probe_is_answered_to(scene: Scene) -> str | None:
-    reply = arp_reply(Place(scene.lab.outside), claim(WORLD_MAC, "0.0.0.0", EIP))
-    return None if reply is None else socket.inet_ntoa(reply[38:42])
+def askers_are_answered_to(scene: Scene) -> list[str | None]:
+    """Whom the replies are for: one to a probe for address conflicts, one to an ordinary question."""
+    replies = [arp_reply(Place(scene.lab.outside), claim(WORLD_MAC, sender, EIP)) for sender in ("0.0.0.0", OUTSIDE)]
+    return [None if reply is None else socket.inet_ntoa(reply[38:42]) for reply in replies]
 
 
-def router_asks_upstream_as(scene: Scene) -> set[str]:
+def router_asks_upstream_as(scene: Scene) -> tuple[set[str], str]:
+    """By which addresses, and what became of the packet for which it had to ask."""
     assert not ip_batch(scene.router, ["neigh flush dev up0", "link set dev up0 arp off", "link set dev up0 arp on"])
     with Tap(scene.lab.outside) as tap:
-        holder_asks_outside(scene)
+        answer = holder_asks_outside(scene)
         asked = [frame for frame in tap.frames(0.1) if frame[6:12] == mac_bytes(scene.routing.mac)]
-    return {socket.inet_ntoa(frame[28:32]) for frame in asked if frame[12:14] + frame[20:22] == b"\x08\x06\0\1"}
+    return {socket.inet_ntoa(frame[28:32]) for frame in asked if frame[12:14] + frame[20:22] == b"\x08\x06\0\1"}, answer
 
 
-def router_without_asker_asks_as(scene: Scene) -> set[str]:
+def router_without_asker_asks_as(scene: Scene) -> tuple[set[str], str]:
     nft(scene.router, "flush", "map", "arp", "vipnet", "vn_asker")
     try:
         return router_asks_upstream_as(scene)
@@ -205,6 +221,11 @@ def gateway_pings_outside(scene: Scene) -> bool:
 
 def outside_pings_gateway(scene: Scene) -> bool:
     return ping(scene.lab.outside, "203.0.113.2", wait=SILENCE)
+
+
+def outside_reaches_transit(scene: Scene) -> bool:
+    frame = udp(WORLD_MAC, scene.mac(Place(scene.gateway, "up0")), OUTSIDE, "100.64.0.3")
+    return arrives(Place(scene.lab.outside), frame, scene.routers_transit)
 
 
 def transit_source_leaves(scene: Scene) -> bool:

@@ -195,9 +195,10 @@ def claim(mac: str, sender: str, target: str) -> bytes:
     return arp(mac, sender, target) + secrets.token_bytes(8)
 
 
-def udp(mac: str, to: str, source: str, target: str) -> bytes:
-    """A datagram of a flow that was never seen before."""
-    return packet(mac, to, source, target, payload=struct.pack("!4H", _port(), 9, 16, 0) + secrets.token_bytes(8))
+def udp(mac: str, to: str, source: str, target: str, ports: tuple[int, int] | None = None) -> bytes:
+    """A datagram, without `ports` of a flow that was never seen before."""
+    head = struct.pack("!4H", *(ports or (_port(), 9)), 16, 0)
+    return packet(mac, to, source, target, payload=head + secrets.token_bytes(8))
 
 
 def invalid(mac: str, to: str, source: str, target: str) -> bytes:
@@ -210,8 +211,8 @@ def vrrp(mac: str, source: str, target: str = "224.0.0.18", to: str = "01:00:5e:
     return packet(mac, to, source, target, VRRP, secrets.token_bytes(8))
 
 
-def tagged(frame: bytes) -> bytes:
-    return frame[:12] + b"\x81\0\0\5" + frame[12:]
+def tagged(frame: bytes, kind: int) -> bytes:
+    return frame[:12] + struct.pack("!HH", kind, 5) + frame[12:]
 
 
 def _port() -> int:

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from tests.nftables import rule_questions as ask
-from tests.nftables.conftest import Lab
+from tests.nftables.conftest import OUTSIDE, Lab
 from tests.nftables.rule_scene import EIP, ROUTER, LoadedRule, Scene, loaded_rules, nft
 from vipnet_nftables.ruleset import Kind, declaration
 
@@ -32,6 +32,7 @@ class Row:
 
 
 WORLD_TO_A, HOLDER_OUT, SERVER_OUT = "a saw 203.0.113.1", "world saw 203.0.113.100", "world saw 203.0.113.2"
+BY_NONE, BY_ROUTER = ({"0.0.0.0"}, HOLDER_OUT), ({ROUTER}, HOLDER_OUT)
 
 ROWS = [
     Row("host", "bridge vn_prerouting", "goto vn_guest", ask.stranger_sends_from_nobody, False, True),
@@ -39,7 +40,7 @@ ROWS = [
     Row("host", "bridge vn_guest", "@vn_arp accept", ask.own_arp_is_heard, True, False),
     Row("host", "bridge vn_guest", "@vn_ip accept", ask.own_packet_arrives, True, False),
     Row("host", "bridge vn_guest", "drop", ask.stranger_sends_from_nobody, False, True),
-    Row("host", "bridge vn_leg", "8021q", ask.leg_sends_tagged, False, True),
+    Row("host", "bridge vn_leg", "8021q", ask.leg_sends_tagged, [False] * 2, [True] * 2),
     Row("host", "bridge vn_leg", "arp saddr ip @vn_claims", ask.leg_claims_vip, False, True),
     Row("host", "bridge vn_leg", ". ip saddr @vn_claims", ask.leg_sends_from_vip, False, True),
     Row("host", "bridge vn_leg", "meta mark set", ask.others_see_our_mark, False, True),
@@ -60,6 +61,7 @@ ROWS = [
     Row("router", "ip vn_input", "echo-request", ask.server_pings_router, True, False),
     Row("router", "ip vn_input", "established", ask.router_pings_server, True, False),
     Row("router", "ip vn_forward", "policy drop", ask.gateway_reaches_server, False, True),
+    Row("router", "ip vn_forward", "policy drop", ask.eips_connection_comes_by_transit, False, True),
     Row("router", "ip vn_forward", "ip protocol 112 drop", ask.outside_vrrp_reaches_holder, False, True),
     Row("router", "ip vn_forward", 'iifname "vns*" oifname "vns*"', ask.server_asks_other_subnet, "d saw 192.168.4.12", "nobody"),
     Row("router", "ip vn_forward", "meta mark", ask.outside_asks_eip, WORLD_TO_A, "nobody"),
@@ -72,13 +74,14 @@ ROWS = [
     Row("router", "ip vn_leave", "@vn_eips", ask.vip_leaves_untranslated, False, True),
     Row("router", "ip vn_leave", '"tr0"', ask.private_source_gets_to_gateway, False, True),
     Row("router", "arp vn_input", "!= @vn_eips drop", ask.unmapped_address_is_answered_for, False, True),
-    Row("router", "arp vn_input", "set 192.0.0.8", ask.probe_is_answered_to, "0.0.0.0", None),
-    Row("router", "arp vn_output", "@vn_asker", ask.router_asks_upstream_as, {EIP}, {"0.0.0.0"}),
-    Row("router", "arp vn_output", "!= @vn_eips", ask.router_without_asker_asks_as, {"0.0.0.0"}, {ROUTER}),
-    Row("router", "arp vn_output", "operation reply", ask.probe_is_answered_to, "0.0.0.0", "192.0.0.8"),
+    Row("router", "arp vn_input", "set 192.0.0.8", ask.askers_are_answered_to, ["0.0.0.0", OUTSIDE], [None, OUTSIDE]),
+    Row("router", "arp vn_output", "@vn_asker", ask.router_asks_upstream_as, ({EIP}, HOLDER_OUT), ({"0.0.0.0"}, HOLDER_OUT)),
+    Row("router", "arp vn_output", "!= @vn_eips", ask.router_without_asker_asks_as, BY_NONE, BY_ROUTER),
+    Row("router", "arp vn_output", "operation reply", ask.askers_are_answered_to, ["0.0.0.0", OUTSIDE], ["192.0.0.8", OUTSIDE]),
     Row("gateway", "ip vn_input", "policy drop", ask.outside_pings_gateway, False, True),
     Row("gateway", "ip vn_input", "established", ask.gateway_pings_outside, True, False),
     Row("gateway", "ip vn_forward", "policy drop", ask.server_reaches_other_vpcs_transit, False, True),
+    Row("gateway", "ip vn_forward", "policy drop", ask.outside_reaches_transit, False, True),
     Row("gateway", "ip vn_forward", 'oifname "up0"', ask.server_asks_outside, SERVER_OUT, "nobody"),
     Row("gateway", "ip vn_forward", 'iifname "up0"', ask.server_asks_outside, SERVER_OUT, "nobody"),
     Row("gateway", "ip vn_post", "masquerade", ask.server_asks_outside, SERVER_OUT, "nobody"),
