@@ -81,7 +81,8 @@ table bridge vipnet {
 }
 """
 
-# vn_arrive: only a mapped EIP comes in, by its own uplink, established or not; a VIP's packets learn their uplink.
+# vn_arrive: only a mapped EIP comes in, by its own uplink, established or not, and not from what is an address of the VPC's
+# subnets; a VIP's packets learn their uplink.
 # vn_arrived: translated packets are marked, to be routed past the table in which every address is local; it is that table
 # that makes the kernel answer ARP for EIPs, and the arp chain that says for which. The mark also holds the uplink, by
 # which the kernel sends its own ICMP errors about the packet.
@@ -99,6 +100,7 @@ table ip vipnet {
 	chain vn_arrive {
 		type filter hook prerouting priority mangle; policy accept;
 		iifname "up*" iifname . ip daddr != @vn_eips drop
+		iifname "up*" fib saddr oifname "vns*" drop
 		iifname "vns*" meta mark set ip saddr map @vn_vip_out
 	}
 	chain vn_dstnat {
