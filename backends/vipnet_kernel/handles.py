@@ -93,14 +93,13 @@ class Handles:
             self._thread = None
 
     def _socket(self, namespace: str) -> Any:
-        known, socket = self._sockets.pop(namespace, (0, None))
+        known, socket = self._sockets.get(namespace, (0, None))
         with entered(namespace):
             there = number("")
-            if socket is not None and known != there:  # another one of the same name
-                socket.close()
-                socket = None
-            if socket is None:
+            if socket is None or known != there:  # never asked, or another one of the same name
+                self.release(namespace)
                 socket = _opened()
+        self._sockets.pop(namespace, None)
         self._sockets[namespace] = there, socket  # the last one is the latest used
         if len(self._sockets) > _MOST_SOCKETS:
             self.release(next(iter(self._sockets)))

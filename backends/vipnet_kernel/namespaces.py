@@ -60,8 +60,16 @@ def scratch() -> Generator[None]:
 
 
 def exists(namespace: str) -> bool:
-    """Whether there is a namespace of this name; "" is always there."""
-    return not namespace or (_FOLDER / namespace).exists()
+    """Whether there is a namespace of this name; "" is always there.
+
+    A file without a namespace mounted on it is none: so it is for a moment while one is made or deleted.
+    """
+    if not namespace:
+        return True
+    try:
+        return (_FOLDER / namespace).stat().st_dev != _FOLDER.stat().st_dev
+    except FileNotFoundError:
+        return False
 
 
 def listed(pattern: re.Pattern[str]) -> list[str]:

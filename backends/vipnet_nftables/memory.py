@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from vipnet.errors import DataplaneError
 from vipnet_kernel.namespaces import exists, number
 from vipnet_kernel.netlink import links_fingerprint, ruleset_generation
 
 __all__ = ["Memory", "Snapshot", "snapshot"]
 
-Snapshot = dict[str, tuple[int, frozenset[tuple[int, bool, bytes, bytes, bytes]]]]
+Snapshot = dict[str, tuple[int, int, frozenset[tuple[int, bool, bytes, bytes, bytes]]]]
+"""By name of the namespace: its number, its ruleset's generation, its links."""
 
 
 class Memory:
@@ -54,12 +56,23 @@ class Memory:
 
 
 def snapshot(namespaces: Iterable[str]) -> Snapshot:
-    """Look at namespaces; those that do not exist are left out."""
-    return {name: (ruleset_generation(name), links_fingerprint(name)) for name in namespaces if exists(name)}
+    """Look at namespaces; those that do not exist, or cease to while we look, are left out."""
+    return {name: look for name in namespaces if (look := _look(name)) is not None}
+
+
+def _look(name: str) -> tuple[int, int, frozenset[tuple[int, bool, bytes, bytes, bytes]]] | None:
+    if not exists(name):
+        return None
+    try:
+        return number(name), ruleset_generation(name), links_fingerprint(name)
+    except (DataplaneError, FileNotFoundError):
+        if exists(name):
+            raise
+        return None
 
 
 def _digest(seen: Snapshot) -> str:
     """A digest that no other boot, and no other namespaces of the same names, can have."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    rows = [(name, number(name), generation, sorted(links)) for name, (generation, links) in sorted(seen.items())]
+    rows = [(name, inode, generation, sorted(links)) for name, (inode, generation, links) in sorted(seen.items())]
     return hashlib.sha256(repr((boot, rows)).encode()).hexdigest()[:32]

@@ -27,6 +27,7 @@ __all__ = ["Reading", "read_system"]
 
 _ROUTERS: Final[tuple[Kind, ...]] = tuple(router_kind(mode) for mode in get_args(AccessMode))
 _FIRST_PREF, _LAST_PREF = 90, 400
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,24 @@ def read_system(handles: Handles, host: str, owner: str) -> Reading:
 
 
 def _own(handles: Handles, name: str, owner: str) -> Inventory | None:
-    try:
-        found = inventory(handles, name)
-    except DataplaneError:
-        if exists(name):
-            raise
-        return None  # somebody deleted it while we looked
+    found = _still_there(handles, name)
+    if found is None:
+        return None
     if found.links["lo"].alias == Namespace(name, owner).alias:
         return found
     handles.forget(name)
     return None
+
+
+def _still_there(handles: Handles, name: str) -> Inventory | None:
+    """What a namespace has; None when somebody, whose it was, deleted it while we looked, and perhaps made another."""
+    for _ in range(_LOOKS):
+        try:
+            return inventory(handles, name)
+        except DataplaneError:
+            if not exists(name):
+                return None
+    return inventory(handles, name)
 
 
 def _host_links(around: Inventory) -> Iterator[NativeEntry]:

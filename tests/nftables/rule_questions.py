@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import closing
 
-from tests.nftables.conftest import OUTSIDE, Tap, ask_udp, mac_bytes, ping
+from tests.nftables.conftest import OUTSIDE, Tap, ask_udp, ip_batch, mac_bytes, ping
 from tests.nftables.rule_scene import (
     CLASSIC_VIP,
     EIP,
@@ -30,7 +30,6 @@ from tests.nftables.rule_scene import (
     udp,
     vrrp,
 )
-from vipnet_kernel.links import ip_batch
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables.names import router_namespace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import struct
@@ -17,6 +18,7 @@ from tests.nftables.conftest import (
     Tap,
     arp,
     ip,
+    ip_batch,
     mapping,
     packet,
     routing,
@@ -25,7 +27,6 @@ from tests.nftables.conftest import (
 )
 from vipnet.intents import Intent, SubnetSwitching, Uplink, UplinkSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC
-from vipnet_kernel.links import inventory, ip_batch
 from vipnet_nftables.names import gateway_namespace, owner_mark, router_namespace, subnet_leg, transit_end
 
 SILENCE = 0.25
@@ -115,7 +116,8 @@ class Scene:
         return self.mac(self.routers_leg)
 
     def mac(self, place: Place) -> str:
-        return inventory(place.space).links[place.device].mac
+        rows = json.loads(subprocess.run(["ip", "-n", place.space, "-j", "link"], check=True, capture_output=True).stdout)
+        return str(next(row["address"] for row in rows if row["ifname"] == place.device))
 
     def space(self, where: str) -> str:
         """The namespace of `host`, `router` or `gateway`."""

@@ -11,10 +11,9 @@ from socket import socket
 
 import pytest
 
-from tests.nftables.conftest import OUTSIDE, Lab, ask_udp, connect, ip, mapping, say
+from tests.nftables.conftest import OUTSIDE, Lab, ask_udp, connect, ip, ip_batch, mapping, say
 from tests.nftables.rule_scene import EIP, SILENCE, SPARE, VIP, Scene
 from vipnet.intents import EipMapping, Released
-from vipnet_kernel.links import ip_batch
 
 pytestmark = [
     pytest.mark.root,

@@ -1,0 +1,105 @@
+"""One vipnet beside others: what it says over time, what it takes over from another process, who comes and goes meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.nftables.conftest import Lab, Tap, arp, mapping, uplink_in_use
+from tests.nftables.test_driver import EIP2, Site, nft
+from vipnet.backend import BackendContext
+from vipnet.plan import diff
+from vipnet_nftables import NftablesBackend
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def site(lab: Lab) -> Site:
+    site = Site(lab)
+    lab.apply([uplink_in_use(), *site.intents()])
+    return site
+
+
+def announcements(lab: Lab, site: Site, eip: str, seconds: float) -> int:
+    wanted = arp(site.routing.mac, eip, eip)[14:42]
+    count = 0
+    with Tap(lab.outside) as tap:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            count += sum(frame[14:42] == wanted for frame in tap.frames())
+    return count
+
+
+def test_an_eip_is_announced_three_times_a_second_apart(lab: Lab, site: Site) -> None:
+    second = mapping(site.vpc, EIP2, "192.168.4.11")
+    with Tap(lab.outside) as tap:
+        lab.change([], [second])
+        wanted = arp(site.routing.mac, EIP2, EIP2)[14:42]
+        first = sum(frame[14:42] == wanted for frame in tap.frames())
+    assert (first, announcements(lab, site, EIP2, 2.4)) == (1, 2)
+
+
+def test_an_eip_that_has_gone_is_not_announced_again(lab: Lab, site: Site) -> None:
+    second = mapping(site.vpc, EIP2, "192.168.4.11")
+    lab.change([], [second])
+    nft(site.router, "delete", "element", "arp", "vipnet", "vn_eips", f'{{ "up0" . {EIP2} }}')  # as another process would
+    assert announcements(lab, site, EIP2, 2.4) == 0
+
+
+def test_another_process_takes_over_what_is_stamped(lab: Lab, site: Site) -> None:
+    stamp = lab.backend.stamp()
+    other = NftablesBackend(BackendContext(options={"namespace": lab.host}))
+    try:
+        assert other.changed()
+        assert other.adopt(stamp)
+        assert not other.changed()
+        assert other.stamp() == stamp
+        assert not other.adopt(stamp.replace(stamp[:4], "0000"))
+        assert not other.adopt("")
+        nft(site.router, "add", "element", "ip", "vipnet", "vn_vip_out", "{ 192.168.4.11 : 0x1 }")
+        assert other.changed()
+        assert not other.adopt(stamp)
+    finally:
+        other.close()
+
+
+def test_a_change_on_an_adopted_state_needs_no_reading(lab: Lab, site: Site) -> None:
+    other = NftablesBackend(BackendContext(options={"namespace": lab.host}))
+    try:
+        assert other.adopt(lab.backend.stamp())
+        entries = other.compile([mapping(site.vpc, EIP2, "192.168.4.11")])
+        for step in other.steps(diff({}, entries)):
+            assert other.apply(step) == {}
+        assert entries.items() <= other.read().items()
+    finally:
+        other.close()
+    assert lab.backend.changed()
+
+
+@pytest.mark.usefixtures("site")
+def test_namespaces_of_others_that_come_and_go_disturb_no_reading(lab: Lab) -> None:
+    stop = threading.Event()
+    name = "vn-fffffffffff0"
+
+    def churn() -> None:
+        while not stop.is_set():
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            stop.wait(0.005)
+            subprocess.run(["ip", "netns", "del", name], check=True)
+            stop.wait(0.005)
+
+    expected = lab.backend.read()
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(40):
+            assert lab.backend.read() == expected
+    finally:
+        stop.set()
+        thread.join()
+    assert not Path("/run/netns", name).exists()
