@@ -13,7 +13,8 @@ PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 SETUP = $(or $(PYTHON),$(error vipnet needs Python 3.11 or later, and none was found: apt-get install python3)) scripts/setup.py
 BIN = .venv/bin
-REQUIRED = --require-backend simulator --require-backend nftables
+# Two at a time: most of a packet test is waiting. A file's tests stay together, for they share what they build.
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile --require-backend simulator --require-backend nftables
 
 .PHONY: help demo test test-long lint types packages venv clean
 .NOTPARALLEL:
@@ -26,10 +27,10 @@ demo: packages
 	@$(BIN)/vipnet demo --backend $(BACKEND)
 
 test: packages venv
-	$(BIN)/pytest -m "not long" $(REQUIRED) $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
 
 test-long: packages venv
-	$(BIN)/pytest $(REQUIRED) $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check .
