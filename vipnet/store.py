@@ -95,8 +95,9 @@ def _make_private(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise InputParameterError(f"store {path} cannot be opened: {error.strerror}; name a file that can be written") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise InputParameterError(f"store {str(path)!r} cannot be opened: {reason}; name a file that can be written") from error
 
 
 class MemoryStore:
@@ -282,21 +283,23 @@ def _pending(row: Any) -> Pending:
 
 
 def _engine(url: str) -> Engine:
-    from sqlalchemy import create_engine, event
+    from sqlalchemy import URL, create_engine, event
     from sqlalchemy.exc import ArgumentError
     from sqlalchemy.pool import StaticPool
 
     if not url.startswith("sqlite:"):
         try:
             return create_engine(url)
-        except (ArgumentError, ImportError) as error:
+        except (ArgumentError, ImportError, ValueError) as error:
             raise InputParameterError(
                 f"store {url.partition('://')[0]}://… cannot be opened: {error}; install its driver (pip install psycopg), "
                 "or use sqlite:///PATH"
             ) from error
     # One connection, handed from thread to thread by the Controller's lock; the driver's own transactions are switched
     # off because they begin too late: a read and a write of one transaction must see one state.
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None})
+    # The path is handed over as it is: in a URL a `?` would end it.
+    place = URL.create("sqlite", database=url.removeprefix("sqlite:///"))
+    engine = create_engine(place, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
