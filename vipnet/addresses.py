@@ -75,17 +75,20 @@ def parse_ip(text: str, *, what: str) -> tuple[int, int]:
 
 
 def parse_prefix4(text: str, *, what: str) -> IPv4Network:
-    """Parse an IPv4 prefix without host bits."""
+    """Parse a canonical IPv4 prefix without host bits; one written with a netmask is refused."""
     try:
-        return IPv4Network(text if "/" in text else "")
-    except ValueError as error:
-        raise InputParameterError(f"{what} {text!r} is no IPv4 prefix without host bits; write it like 192.168.4.0/22") from error
+        prefix = IPv4Network(text)
+    except ValueError:
+        prefix = None
+    if prefix is None or str(prefix) != text:
+        raise InputParameterError(f"{what} {text!r} is no IPv4 prefix without host bits; write it like 192.168.4.0/22")
+    return prefix
 
 
 def parse_prefix6(text: str, *, what: str) -> IPv6Network:
-    """Parse an IPv6 prefix without host bits."""
+    """Parse an IPv6 prefix without host bits; scoped ones (`%eth0`) are refused."""
     try:
-        return IPv6Network(text if "/" in text else "")
+        return IPv6Network(text if "/" in text and "%" not in text else "")
     except ValueError as error:
         raise InputParameterError(f"{what} {text!r} is no IPv6 prefix without host bits; write it like 2001:db8::/64") from error
 

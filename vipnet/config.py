@@ -114,6 +114,8 @@ def load_config(path: Path) -> Config:
         raise InputParameterError(f"configuration file {str(path)!r} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputParameterError(f"configuration file {str(path)!r} is not UTF-8 text") from error
+    except ValueError as error:
+        raise InputParameterError(f"configuration file {str(path)!r} cannot be read: no file can have this name") from error
     try:
         return config_from(tomllib.loads(_BACKEND_HEADER.sub("[backends.", text)), source=str(path))
     except tomllib.TOMLDecodeError as error:
@@ -157,6 +159,8 @@ def store_path(url: str) -> Path | None:
     if not url.startswith("sqlite:///"):
         raise InputParameterError(f"store {url!r} is not known; use memory:, sqlite:///PATH or postgresql+psycopg://...")
     path = url.removeprefix("sqlite:///")
+    if path and not Path(path).name:
+        raise InputParameterError(f"store {url!r} names a folder; name a file in it")
     return Path(path) if path else _state_home() / "vipnet" / "vipnet.db"
 
 

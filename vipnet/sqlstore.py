@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, inspect, select
+from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, event, func, inspect, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
@@ -257,14 +257,16 @@ def _engine(url: str) -> Engine:
     if not url.startswith("sqlite:"):
         try:
             return create_engine(url)
-        except (ArgumentError, ImportError) as error:
+        except (ArgumentError, ImportError, ValueError) as error:
             raise InputParameterError(
                 f"store {url.partition('://')[0]}://… cannot be opened: {error}; install its driver (pip install psycopg), "
                 "or use sqlite:///PATH"
             ) from error
     # One connection, handed from thread to thread by the Controller's lock; the driver's own transactions are switched
     # off because they begin too late: a read and a write of one transaction must see one state.
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None})
+    # The path is handed over as it is: in a URL a `?` would end it.
+    place = URL.create("sqlite", database=url.removeprefix("sqlite:///"))
+    engine = create_engine(place, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None})
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:

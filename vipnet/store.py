@@ -123,8 +123,9 @@ def _make_private(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise InputParameterError(f"store {path} cannot be opened: {error.strerror}; name a file that can be written") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise InputParameterError(f"store {str(path)!r} cannot be opened: {reason}; name a file that can be written") from error
 
 
 class MemoryStore:

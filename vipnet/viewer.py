@@ -137,12 +137,13 @@ class Viewer:
         rows = self.topology.by(Membership, "server_id", server.id)
         return sorted((self.topology.at(InstanceGroup, row.group_id) for row in rows), key=lambda group: group.name)
 
-    def addresses_of(self, server: Server) -> set[int]:
-        """Every address that reaches a server: its NICs', the VIPs of its groups and their EIPs."""
+    def addresses_of(self, server: Server) -> set[tuple[int, int]]:
+        """Every (version, address) that reaches a server: its NICs', the VIPs of its groups and their EIPs."""
         vips = [vip for group in self.groups_of(server) for vip in vips_of(self.topology, group)]
         pairs = [(nic.ip, nic.ip6) for nic in self.nics_of(server)] + [(vip.ip, vip.ip6) for vip in vips]
-        public = {int(eip.ip) for vip in vips for eip in self.topology.by(Eip, "vip_id", vip.id)}
-        return {int(ip) for pair in pairs for ip in pair if ip is not None} | public
+        public = [eip.ip for vip in vips for eip in self.topology.by(Eip, "vip_id", vip.id)]
+        four = {(4, int(ip)) for ip in [*(ip for ip, _ in pairs), *public]}
+        return four | {(6, int(ip)) for _, ip in pairs if ip is not None}
 
     def _nic(self, nic: Nic) -> NicView:
         return NicView(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from vipnet.cli.output import BUG, report_bug
+from vipnet.cli.output import BUG, report_bug, report_usage
 from vipnet.cli.program import program
 
 __all__ = ["main", "run"]
@@ -31,14 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show(file=sys.stderr)
-        return error.exit_code
+        return _usage(error)
     except SystemExit as stopped:  # a demo that was told to end, after it has cleaned up
         return stopped.code if isinstance(stopped.code, int) else BUG
     except BrokenPipeError:
         return 0  # the reader of --help has seen enough; commands look after their own output
     except Exception as error:  # noqa: BLE001 -- nothing but an exit status leaves the command line
         return report_bug(error, output="table")
+
+
+def _usage(error: click.ClickException) -> int:
+    text = io.StringIO()
+    error.show(file=text)
+    report_usage(text.getvalue())
+    return error.exit_code
 
 
 def run() -> NoReturn:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["BUG", "DATAPLANE", "NOT_EMPTY", "REFUSED", "line", "report", "report_bug", "show", "show_plan"]
+__all__ = ["BUG", "DATAPLANE", "NOT_EMPTY", "REFUSED", "line", "report", "report_bug", "report_usage", "show", "show_plan"]
 
 REFUSED = 1
 DATAPLANE = 3
@@ -66,6 +66,11 @@ def report(error: VipnetError, *, output: OutputFormat) -> int:
     else:
         _write(sys.stderr, f"error: {_one_line(error.details)}\n")
     return REFUSED if isinstance(error, RefusedError) else DATAPLANE
+
+
+def report_usage(text: str) -> None:
+    """Print what is wrong with a command line, and how it is meant."""
+    _write(sys.stderr, "".join(f"{_one_line(part)}\n" for part in text.rstrip("\n").split("\n")))
 
 
 def report_bug(error: BaseException, *, output: OutputFormat) -> int:

@@ -17,7 +17,7 @@ from vipnet.errors import (
     NotSupportedError,
 )
 from vipnet.model import DEFAULT_VPC, ChargeType, Eip, InstanceGroup, Ip4, Network, Vip, Vpc, check_name
-from vipnet.operations.addresses import Request, allocate, direction_of, release
+from vipnet.operations.addresses import Request, allocate, direction_of, purge, release
 from vipnet.operations.draft import Draft
 from vipnet.operations.groups import eip_of, vips_of
 from vipnet.operations.lookup import check_visible, find, find_group, free_name, number
@@ -85,6 +85,9 @@ def _choose_network(draft: Draft, project: str, zone: str, bgp_type: str, wanted
             ranges = ", ".join(sorted(f"{format_ip4(network.start)}-{format_ip4(network.end)}" for network in usable))
             raise InputParameterError(f"eip_addr {format_ip4(wanted)} is in no usable EIP network; their ranges: {ranges}")
         return inside[0]
+    for network in usable:
+        purge(draft, network)
+    topology = draft.topology
     free = {network.id: pool.free for network in usable if (pool := topology.pool(network.id, 4)) is not None and pool.free}
     candidates = [network for network in usable if network.id in free]
     if not candidates:

@@ -298,7 +298,8 @@ def check_placement(draft: Draft, group: InstanceGroup, server: Server) -> None:
     """Raise ConflictError when a server being created on a host would exceed an enabled, forced group's granularity."""
     if server.host_id is None or not (group.enabled and group.force_dispersion):
         return
-    there = [member for member in members_of(draft.topology, group) if member.host_id == server.host_id]
+    others = [member for member in members_of(draft.topology, group) if member.id != server.id]
+    there = [member for member in others if member.host_id == server.host_id]
     if len(there) >= group.granularity:
         host = draft.topology.at(Host, server.host_id)
         raise ConflictError(

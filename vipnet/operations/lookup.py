@@ -88,6 +88,6 @@ def number(value: object, *, what: str, least: int, most: int) -> int:
     text = str(value)
     if isinstance(value, bool) or not text.removeprefix("-").isascii() or not text.removeprefix("-").isdigit():
         raise InputParameterError(f"{what} {text!r} is no whole number; give one from {least} to {most}")
-    if not least <= int(text) <= most:
-        raise InputParameterError(f"{what} {text} is out of bounds; give a whole number from {least} to {most}")
+    if len(text) > 18 or not least <= int(text) <= most:
+        raise InputParameterError(f"{what} {text[:40]} is out of bounds; give a whole number from {least} to {most}")
     return int(text)

@@ -69,7 +69,7 @@ def create_network(
             f"network {name} of server type eip cannot be in vpc {owner.name}; EIP networks live in vpc default"
         )
     four = _prefix4(draft, owner, name, prefix)
-    six = _prefix6(owner, name, prefix6)
+    six = _prefix6(draft, owner, name, prefix6)
     start, end = _range4(owner, kind, four, start_ip, end_ip)
     project = check_name("project", project or "default")
     network = Network(
@@ -113,14 +113,20 @@ def _prefix4(draft: Draft, vpc: Vpc, name: str, prefix: str) -> IPv4Network:
     return four
 
 
-def _prefix6(vpc: Vpc, name: str, prefix6: str | None) -> IPv6Network | None:
+def _prefix6(draft: Draft, vpc: Vpc, name: str, prefix6: str | None) -> IPv6Network | None:
     if prefix6 is None:
         return None
     six = parse_prefix6(prefix6, what="prefix6")
-    if not 48 <= six.prefixlen <= 126:
-        raise InputParameterError(f"prefix6 {prefix6} of network {name} has length {six.prefixlen}; use 48 to 126")
+    if not 48 <= six.prefixlen <= 125:  # in a /126 no address would be left for the range
+        raise InputParameterError(f"prefix6 {prefix6} of network {name} has length {six.prefixlen}; use 48 to 125")
     if vpc.id != DEFAULT_VPC and (vpc.cidr6 is None or not six.subnet_of(IPv6Network(vpc.cidr6))):
         raise InputParameterError(f"prefix6 {prefix6} of network {name} is outside {vpc.cidr6 or 'no cidr6'} of vpc {vpc.name}")
+    for other in draft.topology.by(Network, "vpc_id", vpc.id):
+        if other.prefix6 is not None and six.overlaps(IPv6Network(other.prefix6)):
+            raise ConflictError(
+                f"prefix6 {prefix6} of network {name} overlaps {other.prefix6} of network {other.name} in vpc {vpc.name}; "
+                "use one that is free"
+            )
     return six
 
 
@@ -128,10 +134,9 @@ def _range4(vpc: Vpc, kind: str, prefix: IPv4Network, start_ip: str | None, end_
     first, last = int(prefix[0]), int(prefix[-1])
     if vpc.id != DEFAULT_VPC:
         first, last = first + 2, last - 2
-    elif kind == "eip" and start_ip is None and end_ip is None:
-        first, last = first + 2, last - 1
-    start = first if start_ip is None else parse_ip4(start_ip, what="start_ip")
-    end = last if end_ip is None else parse_ip4(end_ip, what="end_ip")
+    low, high = (first + 2, last - 1) if kind == "eip" else (first, last)
+    start = low if start_ip is None else parse_ip4(start_ip, what="start_ip")
+    end = high if end_ip is None else parse_ip4(end_ip, what="end_ip")
     if not first <= start <= end <= last:
         raise InputParameterError(
             f"range {format_ip4(start)}-{format_ip4(end)} is empty or outside {format_ip4(first)}-{format_ip4(last)} "
@@ -191,7 +196,8 @@ def update_network(
         new = replace(new, alloc_policy=policy)  # type: ignore[arg-type]
     if gateway is not None:
         new = replace(new, gateway=_gateway(draft.topology.at(Vpc, old.vpc_id), IPv4Network(old.prefix), gateway))
-    _move_gateway(draft, old, new)
+    entering = old.gateway is not None and not old.start <= old.gateway <= old.end
+    _move_gateway(draft, old, new, renewed=gateway is not None or entering)
     return new
 
 
@@ -211,18 +217,20 @@ def _is_gateway(network: Network, row: Address) -> bool:
     return row.state == "reserved" and row.version == 4 and row.ip == network.gateway and row.notes == _GATEWAY
 
 
-def _move_gateway(draft: Draft, old: Network, new: Network) -> None:
-    """Put the changed network, its gateway reserved while it is in the range."""
+def _move_gateway(draft: Draft, old: Network, new: Network, *, renewed: bool) -> None:
+    """Put the changed network; its gateway's reservation goes when it leaves the range, and is made anew if `renewed`."""
+    inside = new.gateway is not None and new.start <= new.gateway <= new.end
     for row in draft.topology.by(Address, "network_id", old.id):
-        if _is_gateway(old, row):
+        if _is_gateway(old, row) and (renewed or not inside):
             draft.remove(row)
     taken = None if new.gateway is None else draft.topology.get(Address, f"{new.id}/4/{new.gateway}")
-    if taken is not None and taken.state in ("used", "leaving"):
+    if renewed and taken is not None and taken.state in ("used", "leaving"):
         raise ConflictError(
             f"gateway {format_ip4(taken.ip)} of network {new.name} is held by {holder(draft.topology, taken)}; choose a free one"
         )
     draft.put(new)
-    _reserve_gateway(draft, new)
+    if renewed:
+        _reserve_gateway(draft, new)
 
 
 def delete_network(draft: Draft, ref: str) -> Network:

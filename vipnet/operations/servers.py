@@ -83,6 +83,8 @@ def _wishes(
         _wish(draft, server, net, _nth(macs, index), _nth(devices, index))
         for index, net in enumerate(nets)
     ]
+    if len(set(devices)) < len(devices):
+        raise ConflictError(f"server {server.name} got a device twice ({', '.join(devices)}); each NIC has its own")
     seen: set[str] = set()
     for wish in wishes:
         if wish.network.id in seen:

@@ -138,8 +138,8 @@ def detach_network(draft: Draft, ref: str, *, ip_addr: str | None = None) -> Ins
     group = find_group(draft, ref, "detachnetwork")
     vips = vips_of(draft.topology, group)
     if ip_addr is not None:
-        _, ip = parse_ip(ip_addr, what="ip_addr")
-        vips = [vip for vip in vips if ip in (vip.ip, vip.ip6)]
+        version, ip = parse_ip(ip_addr, what="ip_addr")
+        vips = [vip for vip in vips if ip == (vip.ip if version == 4 else vip.ip6)]
     for vip in vips:
         for eip in draft.topology.by(Eip, "vip_id", vip.id):
             raise InvalidStatusError(f"the VIP of instancegroup {group.name} has eip {eip.name}; dissociate it first")

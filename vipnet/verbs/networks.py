@@ -182,8 +182,8 @@ class Servers(Noun):
         viewer = self._session.read()
         found = sorted(viewer.topology.all(Server), key=lambda server: (server.name, server.id))
         if ip_addr is not None:
-            _, ip = parse_ip(ip_addr, what="ip_addr")
-            found = [server for server in found if ip in viewer.addresses_of(server)]
+            address = parse_ip(ip_addr, what="ip_addr")
+            found = [server for server in found if address in viewer.addresses_of(server)]
         return [viewer.server(server) for server in found]
 
     def show(self, id: str) -> ServerView:
