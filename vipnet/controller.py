@@ -18,16 +18,15 @@ from typing import Any, TypeVar
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import DataplaneError, InvalidStatusError
-from vipnet.intents import Released
 from vipnet.naming import named, naming
 from vipnet.operations.draft import Draft, World
 from vipnet.plan import Plan
-from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, resync, resync_plan
+from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, program_what_can, resync, resync_plan
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
 from vipnet.store import Pending, Store, open_store
 from vipnet.topology import Topology
-from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs
+from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs, Whole
 from vipnet.viewer import Viewer
 
 __all__ = ["Controller", "Transaction"]
@@ -36,8 +35,8 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 
-class _Verbs:
-    """The nouns, each with its verbs, over something that runs them."""
+class _Verbs(Whole):
+    """The nouns, each with its verbs, over something that runs them; and the verbs of the model as a whole."""
 
     def __init__(self) -> None:
         self.vpcs = Vpcs(self)
@@ -74,7 +73,8 @@ class Transaction(_Verbs):
 class Controller(_Verbs):
     """A model with its store and data plane. Thread-safe; use it as a context manager, or close it.
 
-    Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`. A refused verb raises a RefusedError and
+    Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`, those of the whole model here: `export`,
+    `import_topology`, `picture`. A refused verb raises a RefusedError and
     changes nothing; DataplaneError says by `pending` whether the change is stored and waits for `apply`.
     """
 
@@ -191,7 +191,8 @@ class Controller(_Verbs):
     # ------------------------------------------------------------------------------------------------- commit
 
     def _work(self, draft: Draft) -> Work:
-        return change_work(self.backend, self.config, self._topology, draft.topology, draft.changes)
+        strict = not draft.sets_aside
+        return change_work(self.backend, self.config, self._topology, draft.topology, draft.changes, strict=strict)
 
     def _commit(self, draft: Draft) -> Plan[Any]:
         changes = draft.changes
@@ -210,7 +211,7 @@ class Controller(_Verbs):
         self._topology = draft.topology
         self._pending.append(pending)
         try:
-            self._program(work.plan, work.released)
+            aside = self._program(work, sets_aside=draft.sets_aside)
         except Refused as refusal:
             self._store.cancel(changes, pending.revision)
             self._topology = previous
@@ -220,17 +221,31 @@ class Controller(_Verbs):
             self._synced = False
             raise
         self._finish()
+        self._set_aside(draft, aside)
         return work.plan
 
-    def _program(self, plan: Plan[Any], released: Sequence[Released]) -> None:
+    def _program(self, work: Work, *, sets_aside: bool) -> list[Quarantined]:
+        aside = list(work.aside)
         try:
-            program(self.backend, plan)
-            self.backend.flush(released)
+            if sets_aside:
+                aside += program_what_can(self.backend, work.plan)
+            else:
+                program(self.backend, work.plan)
+            self.backend.flush(work.released)
+            return aside
         except DataplaneError as error:
             raise DataplaneError(
                 f"{error.details}; the change is stored as revision {self._revision} and pending, the next apply finishes it",
                 pending=True,
             ) from error
+
+    def _set_aside(self, draft: Draft, found: Sequence[Quarantined]) -> None:
+        aside = self._named(found)
+        self._quarantined = (*self._quarantined, *aside)
+        draft.warnings += [f"{one.object} was set aside: {one.reason}; apply tries it again" for one in aside]
+
+    def _named(self, found: Sequence[Quarantined]) -> list[Quarantined]:
+        return [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
 
     def _finish(self) -> None:
         self._store.finish([pending.revision for pending in self._pending])
@@ -255,7 +270,7 @@ class Controller(_Verbs):
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
         plan, found = resync(self.backend, self.config, self._topology)
-        aside = [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
+        aside = self._named(found)
         self.backend.flush([entry for pending in self._pending for entry in pending.released])
         self._quarantined = tuple(aside)
         if self._pending:

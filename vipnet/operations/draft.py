@@ -34,13 +34,17 @@ class Change:
 
 @dataclass(slots=True)
 class Draft:
-    """Collects changes on top of a snapshot, which itself never changes: dropping the draft is the rollback."""
+    """Collects changes on top of a snapshot, which itself never changes: dropping the draft is the rollback.
+
+    `sets_aside`: what the data plane refuses of it is set aside, as in a resync, instead of taking everything back.
+    """
 
     base: Topology
     config: Config
     world: World
     topology: Topology = field(init=False)
     warnings: list[str] = field(default_factory=list[str])
+    sets_aside: bool = False
     _changes: dict[tuple[type[Thing], str], Change] = field(default_factory=dict[tuple[type[Thing], str], Change])
 
     def __post_init__(self) -> None:
