@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import DataplaneError, InvalidStatusError
+from vipnet.model import Address
 from vipnet.naming import named, naming
 from vipnet.operations.draft import Draft, World
 from vipnet.plan import Plan
@@ -54,7 +55,7 @@ class _Verbs(Whole):
 
 
 class Transaction(_Verbs):
-    """Many verbs, one commit, all or nothing. `plan` is set when the block has ended."""
+    """Many verbs, one commit, all or nothing; a refused verb has done nothing. `plan` is set when the block has ended."""
 
     def __init__(self, draft: Draft) -> None:
         super().__init__()
@@ -62,9 +63,10 @@ class Transaction(_Verbs):
         self.plan: Plan[Any] = Plan()
 
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        before = len(self._draft.warnings)
-        result = operation(self._draft)
-        return view(replace(self.read(), warnings=tuple(self._draft.warnings[before:])), result)
+        draft = Draft(self._draft.topology, self._draft.config, self._draft.world)
+        result = operation(draft)
+        self._draft.take_over(draft)
+        return view(replace(self.read(), warnings=tuple(draft.warnings)), result)
 
     def read(self) -> Viewer:
         return Viewer(self._draft.topology, now=self._draft.world.clock())
@@ -275,7 +277,8 @@ class Controller(_Verbs):
         self._quarantined = tuple(aside)
         if self._pending:
             self._finish()
-            self._load()
+            if any(address.state == "leaving" for address in self._topology.all(Address)):  # what is loaded says how each goes on
+                self._load()
         self._synced = True
         return plan, aside
 

@@ -114,7 +114,7 @@ def _read(kind: type[Thing], rows: list[Any]) -> Iterator[Thing]:
         if kind is Vpc and thing.id == DEFAULT_VPC:
             raise InputParameterError(f"{where}: id {DEFAULT_VPC!r} is the built-in VPC's; leave the row out, it is always there")
         if (first := seen.setdefault(thing.id, number)) != number:
-            key = " and ".join(KEYS[kind])
+            key = ", ".join(KEYS[kind])
             raise InputParameterError(f"{where}: {called(thing)} has the {key} of {table_name(kind)}[{first}]; have each once")
         yield thing
 

@@ -111,11 +111,16 @@ class Viewer:
             ip_addr=format_ip(answer.version, answer.ip),
             verdict=answer.verdict,
             owner_type=None if row is None else row.owner_type,
-            owner=None if row is None else holder(self.topology, row).partition(" ")[2] if row.owner_id else None,
+            owner=None if row is None else self._owner(row),
             until=None if row is None else _iso_time(row.until),
             reason=answer.reason,
             nearby=answer.nearby,
         )
+
+    def _owner(self, row: Address) -> str | None:
+        """The name of who has or had an address, as far as there still is one."""
+        article, _, name = holder(self.topology, row).partition(" ")
+        return None if article in ("a", "an") else name
 
     def reservation(self, row: Address) -> ReservationView:
         return ReservationView(

@@ -64,6 +64,15 @@ class Draft:
         self._changes[key] = Change(before, None)
         self.topology = self.topology.remove(thing)
 
+    def take_over(self, later: Draft) -> None:
+        """Take what a draft on top of this one has done."""
+        for key, change in later._changes.items():
+            before = self._changes[key].before if key in self._changes else change.before
+            self._changes[key] = Change(before, change.after)
+        self.topology = later.topology
+        self.warnings += later.warnings
+        self.sets_aside = self.sets_aside or later.sets_aside
+
     @property
     def changes(self) -> list[Change]:
         """What differs from the base, one entry an object, in the order of first touch."""

@@ -40,10 +40,10 @@ def why(topology: Topology, network: Network, ip: str, *, now: float) -> Answer:
     if row is None:
         return _answer(pool, version, number, "free", None, f"{text} is free")
     if row.state in ("reserved", "resting") and row.until is not None and row.until <= now:
-        was = "its reservation ended" if row.state == "reserved" else "it has rested"
+        was = "its reservation ended" if row.state == "reserved" else "its rest ended"
         return _answer(pool, version, number, "free", None, f"{text} is free: {was} at {iso_time(row.until)}")
     verdict: Verdict = "held" if row.state == "used" else row.state
-    return _answer(pool, version, number, verdict, row, f"{text} {_taken(topology, row)}")
+    return _answer(pool, version, number, verdict, row, f"{text} {_taken(topology, network, row)}")
 
 
 def iso_time(seconds: float) -> str:
@@ -66,14 +66,15 @@ def _outside(network: Network, pool: AddressPool | None, version: int, ip: int) 
     return f"{text} is outside {span}"
 
 
-def _taken(topology: Topology, row: Address) -> str:
+def _taken(topology: Topology, network: Network, row: Address) -> str:
     who = holder(topology, row)
     match row.state:
         case "used":
             return f"is held by {who}"
         case "reserved":
             until = "for ever" if row.until is None else f"until {iso_time(row.until)}"
-            return f"is held by {who} {until}; a VIP may take it with --reserved"
+            taken = "; a VIP may take it with --reserved" if network.server_type == "guest" else ""
+            return f"is held by {who} {until}{taken}"
         case "resting":
             until = "" if row.until is None else f" until {iso_time(row.until)}"
             return f"was released by {who} and rests{until}: the automatic choice passes it over, asked for by name it can be had"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from vipnet.exchange import export_document, import_document
-from vipnet.picture import picture
 from vipnet.verbs.session import Session
 from vipnet.viewer import Viewer
 from vipnet.views import ImportView
@@ -31,4 +30,6 @@ class Whole(Session):
 
     def picture(self, format: str = "text") -> str:
         """The model drawn as `text`, `mermaid` or `svg`."""
+        from vipnet.picture import picture
+
         return picture(self.read().topology, format)
