@@ -19,16 +19,16 @@ from typing import Any, TypeVar
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
-from vipnet.intents import Released
+from vipnet.model import Address
 from vipnet.naming import named, naming
 from vipnet.operations.draft import Draft, World
 from vipnet.plan import Plan
-from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, resync, resync_plan
+from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, program_what_can, resync, resync_plan
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
 from vipnet.store import Pending, StaleError, Store, open_store
 from vipnet.topology import Topology
-from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs
+from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs, Whole
 from vipnet.viewer import Viewer
 
 __all__ = ["Controller", "Transaction"]
@@ -37,8 +37,8 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 
-class _Verbs:
-    """The nouns, each with its verbs, over something that runs them."""
+class _Verbs(Whole):
+    """The nouns, each with its verbs, over something that runs them; and the verbs of the model as a whole."""
 
     def __init__(self) -> None:
         self.vpcs = Vpcs(self)
@@ -56,7 +56,7 @@ class _Verbs:
 
 
 class Transaction(_Verbs):
-    """Many verbs, one commit, all or nothing. `plan` is set when the block has ended."""
+    """Many verbs, one commit, all or nothing; a refused verb has done nothing. `plan` is set when the block has ended."""
 
     def __init__(self, draft: Draft) -> None:
         super().__init__()
@@ -64,9 +64,10 @@ class Transaction(_Verbs):
         self.plan: Plan[Any] = Plan()
 
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        before = len(self._draft.warnings)
-        result = operation(self._draft)
-        return view(replace(self.read(), warnings=tuple(self._draft.warnings[before:])), result)
+        draft = Draft(self._draft.topology, self._draft.config, self._draft.world)
+        result = operation(draft)
+        self._draft.take_over(draft)
+        return view(replace(self.read(), warnings=tuple(draft.warnings)), result)
 
     def read(self) -> Viewer:
         return Viewer(self._draft.topology, now=self._draft.world.clock())
@@ -75,7 +76,8 @@ class Transaction(_Verbs):
 class Controller(_Verbs):
     """A model with its store and data plane. Thread-safe; use it as a context manager, or close it.
 
-    Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`. A refused verb raises a RefusedError and
+    Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`, those of the whole model here: `export`,
+    `import_topology`, `picture`. A refused verb raises a RefusedError and
     changes nothing; DataplaneError says by `pending` whether the change is stored and waits for `apply`.
     """
 
@@ -241,7 +243,8 @@ class Controller(_Verbs):
     # ------------------------------------------------------------------------------------------------- commit
 
     def _work(self, draft: Draft) -> Work:
-        return change_work(self.backend, self.config, self._topology, draft.topology, draft.changes)
+        strict = not draft.sets_aside
+        return change_work(self.backend, self.config, self._topology, draft.topology, draft.changes, strict=strict)
 
     def _commit(self, draft: Draft) -> Plan[Any]:
         changes = draft.changes
@@ -260,7 +263,7 @@ class Controller(_Verbs):
         self._topology = draft.topology
         self._pending.append(pending)
         try:
-            self._program(work.plan, work.released)
+            aside = self._program(work, sets_aside=draft.sets_aside)
         except Refused as refusal:
             self._store.cancel(changes, pending.revision)
             self._topology = previous
@@ -270,17 +273,31 @@ class Controller(_Verbs):
             self._synced = False
             raise
         self._finish()
+        self._set_aside(draft, aside)
         return work.plan
 
-    def _program(self, plan: Plan[Any], released: Sequence[Released]) -> None:
+    def _program(self, work: Work, *, sets_aside: bool) -> list[Quarantined]:
+        aside = list(work.aside)
         try:
-            program(self.backend, plan)
-            self.backend.flush(released)
+            if sets_aside:
+                aside += program_what_can(self.backend, work.plan)
+            else:
+                program(self.backend, work.plan)
+            self.backend.flush(work.released)
+            return aside
         except DataplaneError as error:
             raise DataplaneError(
                 f"{error.details}; the change is stored as revision {self._revision} and pending, the next apply finishes it",
                 pending=True,
             ) from error
+
+    def _set_aside(self, draft: Draft, found: Sequence[Quarantined]) -> None:
+        aside = self._named(found)
+        self._quarantined = (*self._quarantined, *aside)
+        draft.warnings += [f"{one.object} was set aside: {one.reason}; apply tries it again" for one in aside]
+
+    def _named(self, found: Sequence[Quarantined]) -> list[Quarantined]:
+        return [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
 
     def _finish(self) -> None:
         self._store.finish([pending.revision for pending in self._pending], self.backend.stamp())
@@ -311,13 +328,13 @@ class Controller(_Verbs):
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
         plan, found = resync(self.backend, self.config, self._topology)
-        aside = [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
+        aside = self._named(found)
         self.backend.flush([entry for pending in self._pending for entry in pending.released])
         self._quarantined = tuple(aside)
         had_pending = bool(self._pending)
         self._finish()
-        if had_pending:
-            self._load()
+        if had_pending and any(address.state == "leaving" for address in self._topology.all(Address)):
+            self._load()  # the store knows which of them are free now, and which rest
         self._synced = True
         return plan, aside
 

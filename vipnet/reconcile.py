@@ -19,7 +19,7 @@ from vipnet.operations.draft import Change
 from vipnet.plan import Plan, TargetPlan, diff
 from vipnet.topology import Topology
 
-__all__ = ["Quarantined", "Refused", "Work", "change_work", "compile_all", "program", "resync"]
+__all__ = ["Quarantined", "Refused", "Work", "change_work", "compile_all", "program", "program_what_can", "resync"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,21 @@ class Work:
     after: dict[str, Intent]
     plan: Plan[Any]
     released: list[Released]
+    aside: Sequence[Quarantined] = ()
 
 
-def change_work(backend: Backend[Any], config: Config, base: Topology, topology: Topology, changes: Sequence[Change]) -> Work:
+def change_work(
+    backend: Backend[Any],
+    config: Config,
+    base: Topology,
+    topology: Topology,
+    changes: Sequence[Change],
+    *,
+    strict: bool = True,
+) -> Work:
     """Derive the touched scopes before and after, compile both and compare: O(change).
 
-    Raises DataplaneError when the backend cannot keep an intent of the new state.
+    An intent of the new state that the backend cannot keep is a DataplaneError, or set aside if not `strict`.
     """
     scopes = {
         scope
@@ -60,8 +69,8 @@ def change_work(backend: Backend[Any], config: Config, base: Topology, topology:
         for scope in scopes_of(snapshot, thing)
     }
     before, after = derive(base, config, scopes), derive(topology, config, scopes)
-    plan = diff(_compiled(backend, before), compile_strictly(backend, after.values()))
-    return Work(before, after, plan, released(before, after))
+    desired, aside = (compile_strictly(backend, after.values()), []) if strict else compile_all(backend, after)
+    return Work(before, after, diff(_compiled(backend, before), desired), released(before, after), aside)
 
 
 def compile_strictly(backend: Backend[Any], intents: Collection[Intent]) -> dict[str, Any]:
@@ -130,10 +139,19 @@ def resync_plan(backend: Backend[Any], config: Config, topology: Topology) -> tu
 def resync(backend: Backend[Any], config: Config, topology: Topology) -> tuple[Plan[Any], list[Quarantined]]:
     """Make the data plane what it should be; what it refuses is set aside. Returns what was to be done, and what was not."""
     plan, aside = resync_plan(backend, config, topology)
+    return plan, aside + program_what_can(backend, plan)
+
+
+def program_what_can(backend: Backend[Any], plan: Plan[Any]) -> list[Quarantined]:
+    """Carry a plan out, step by step, without what is refused, and return that.
+
+    Raises DataplaneError when a target cannot be reached or its answer was lost.
+    """
+    aside: list[Quarantined] = []
     for step in backend.steps(plan):
         refused = dict(_apply_what_can(backend, step))
         aside += [Quarantined(key, reason) for key, reason in refused.items()]
-    return plan, aside
+    return aside
 
 
 def _apply_what_can(backend: Backend[Any], step: TargetPlan[Any]) -> Iterable[tuple[str, str]]:

@@ -15,7 +15,7 @@ from vipnet.topology import KINDS
 if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
 
-__all__ = ["Schema", "decoded", "encoded", "key_of", "make_schema"]
+__all__ = ["Schema", "address_fields", "decoded", "encoded", "key_of", "make_schema", "table_name"]
 
 _TABLE_NAMES = {"InstanceGroup": "instancegroups", "Address": "addresses"}
 
@@ -55,10 +55,13 @@ def make_schema() -> Schema:
         Column("object", String(300), nullable=False),
         Column("row", Text, nullable=True),
     )
-    tables = {
-        kind: Table(_TABLE_NAMES.get(kind.__name__, f"{kind.__name__.lower()}s"), metadata, *_columns(kind)) for kind in KINDS
-    }
+    tables = {kind: Table(table_name(kind), metadata, *_columns(kind)) for kind in KINDS}
     return Schema(metadata, meta, revisions, changes, tables)
+
+
+def table_name(kind: type[Thing]) -> str:
+    """What the table of a kind is called, here and in an export."""
+    return _TABLE_NAMES.get(kind.__name__, f"{kind.__name__.lower()}s")
 
 
 def _columns(kind: type[Thing]) -> list[Column[Any]]:
@@ -81,7 +84,7 @@ def _sql_type(kind: type[Thing], name: str, words: str) -> Any:
     """The column type of a field, from its annotation, which is text (PEP 563)."""
     from sqlalchemy import BigInteger, Boolean, Float, String
 
-    if name in _address_fields(kind):
+    if name in address_fields(kind):
         return String(39)
     scalars = {"int": BigInteger(), "bool": Boolean(), "float": Float(53)}
     return scalars.get(words.partition(" ")[0], String(300))
@@ -90,7 +93,7 @@ def _sql_type(kind: type[Thing], name: str, words: str) -> Any:
 def encoded(thing: Thing) -> dict[str, Any]:
     """The row of an object."""
     row = {item.name: getattr(thing, item.name) for item in fields(thing)}
-    for name, version in _address_fields(type(thing)).items():
+    for name, version in address_fields(type(thing)).items():
         if row[name] is not None:
             row[name] = format_ip(version or row["version"], row[name])
     return row
@@ -99,7 +102,7 @@ def encoded(thing: Thing) -> dict[str, Any]:
 def decoded(kind: type[Thing], row: Mapping[str, Any]) -> Thing:
     """The object of a row."""
     values = dict(row)
-    for name in _address_fields(kind):
+    for name in address_fields(kind):
         if values[name] is not None:
             values[name] = int(ip_address(values[name]))
     for item in fields(kind):
@@ -114,7 +117,7 @@ def key_of(thing: Thing) -> dict[str, Any]:
     return {name: row[name] for name in (("network_id", "version", "ip") if isinstance(thing, Address) else ("id",))}
 
 
-def _address_fields(kind: type[Thing]) -> dict[str, int]:
+def address_fields(kind: type[Thing]) -> dict[str, int]:
     """The fields that hold addresses and their IP version; 0: the row says which."""
     if kind is Address:
         return {"ip": 0}

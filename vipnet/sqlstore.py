@@ -17,7 +17,7 @@ from sqlalchemy.pool import StaticPool
 from vipnet.errors import ConflictError, InputParameterError
 from vipnet.filelock import locked
 from vipnet.intents import Released
-from vipnet.model import Address, Thing
+from vipnet.model import Address, Network, Thing
 from vipnet.operations.draft import Change
 from vipnet.rows import decoded, encoded, key_of, make_schema
 from vipnet.store import Loaded, News, Pending, StaleError
@@ -155,7 +155,7 @@ class SqlStore:
                 raise StaleError
             sql.execute(table.insert(), row)
             sql.execute(self._schema.changes.insert(), _log(changes, pending.revision))
-            self._write(sql, [_leaving(change) for change in changes])
+            self._write(sql, _begun(changes))
 
     def finish(self, revisions: Iterable[int], stamp: str) -> None:
         addresses, table, log = self._schema.tables[Address], self._schema.revisions, self._schema.changes
@@ -179,7 +179,7 @@ class SqlStore:
     def cancel(self, changes: Sequence[Change], revision: int) -> None:
         table, log = self._schema.revisions, self._schema.changes
         with self._transaction() as sql:
-            self._write(sql, [Change(_leaving(change).after, change.before) for change in changes])
+            self._write(sql, [Change(change.after, old.before) for change, old in zip(_begun(changes), changes, strict=True)])
             sql.execute(log.delete().where(log.c.revision == revision))
             sql.execute(table.update().where(table.c.id == revision).values(state="cancelled"))
 
@@ -216,8 +216,17 @@ def _sorted(changes: Sequence[Change]) -> tuple[_ByKind, _ByKind, _ByKind]:
     return gone, come, moved
 
 
+def _begun(changes: Sequence[Change]) -> list[Change]:
+    """The changes as `begin` writes them; no address waits in a network that goes itself."""
+    gone = {change.before.id for change in changes if isinstance(change.before, Network) and change.after is None}
+    return [
+        change if isinstance(change.before, Address) and change.before.network_id in gone else _leaving(change)
+        for change in changes
+    ]
+
+
 def _leaving(change: Change) -> Change:
-    """The change as `begin` writes it: a used address that is given up is leaving, and remembers how long it then rests."""
+    """A used address that is given up is leaving, and remembers how long it then rests."""
     before, after = change.before, change.after
     if not isinstance(before, Address) or before.state != "used":
         return change

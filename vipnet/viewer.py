@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from vipnet.addresses import format_ip, format_ip4, format_ip6
 from vipnet.errors import InvalidStatusError
@@ -12,6 +11,7 @@ from vipnet.model import Address, Eip, Host, InstanceGroup, Membership, Network,
 from vipnet.operations.addresses import holder
 from vipnet.operations.groups import eip_of, members_of, vips_of
 from vipnet.operations.vips import member_network
+from vipnet.operations.why import iso_time, why
 from vipnet.topology import Topology
 from vipnet.views import (
     AddressView,
@@ -20,12 +20,14 @@ from vipnet.views import (
     GroupNetworkView,
     GroupView,
     HostView,
+    ImportView,
     NetworkView,
     NicView,
     ReservationView,
     ServerView,
     VpcView,
     Warnings,
+    WhyView,
 )
 
 __all__ = ["Viewer"]
@@ -100,6 +102,25 @@ class Viewer:
             notes=row.notes,
             expired_at=_iso_time(row.until),
         )
+
+    def why(self, network: Network, ip: str) -> WhyView:
+        answer = why(self.topology, network, ip, now=self.now)
+        row = answer.row
+        return WhyView(
+            network=network.name,
+            ip_addr=format_ip(answer.version, answer.ip),
+            verdict=answer.verdict,
+            owner_type=None if row is None else row.owner_type,
+            owner=None if row is None else self._owner(row),
+            until=None if row is None else _iso_time(row.until),
+            reason=answer.reason,
+            nearby=answer.nearby,
+        )
+
+    def _owner(self, row: Address) -> str | None:
+        """The name of who has or had an address, as far as there still is one."""
+        article, _, name = holder(self.topology, row).partition(" ")
+        return None if article in ("a", "an") else name
 
     def reservation(self, row: Address) -> ReservationView:
         return ReservationView(
@@ -221,10 +242,13 @@ class Viewer:
         )
 
 
+    def imported(self, counts: Mapping[str, int]) -> ImportView:
+        return ImportView(**counts, warnings=self.warnings)
+
+
 def _texts(vip: Vip) -> list[str]:
     return [format_ip4(vip.ip)] + ([] if vip.ip6 is None else [format_ip6(vip.ip6)])
 
 
 def _iso_time(seconds: float | None) -> str | None:
-    """Seconds of the epoch as ISO 8601 in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return None if seconds is None else iso_time(seconds)

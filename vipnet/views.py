@@ -6,6 +6,7 @@ References are names, what ends in `_id` is an id, addresses are text. `warnings
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = [
     "AddressView",
@@ -14,11 +15,13 @@ __all__ = [
     "GroupNetworkView",
     "GroupView",
     "HostView",
+    "ImportView",
     "NetworkView",
     "NicView",
     "ReservationView",
     "ServerView",
     "VpcView",
+    "WhyView",
 ]
 
 Warnings = tuple[str, ...]
@@ -69,6 +72,38 @@ class AddressView:
     owner_id: str | None
     notes: str
     expired_at: str | None
+    warnings: Warnings = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyView:
+    """Whether an address of a network can be had, and if not why; `until` in ISO 8601, `nearby`: free ones beside it."""
+
+    network: str
+    ip_addr: str
+    verdict: Literal["free", "held", "reserved", "resting", "outside", "leaving"]
+    owner_type: str | None
+    owner: str | None
+    until: str | None
+    reason: str
+    nearby: tuple[str, ...]
+    warnings: Warnings = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportView:
+    """How many objects of each kind were imported."""
+
+    vpcs: int
+    networks: int
+    hosts: int
+    servers: int
+    nics: int
+    instancegroups: int
+    memberships: int
+    vips: int
+    eips: int
+    addresses: int
     warnings: Warnings = ()
 
 

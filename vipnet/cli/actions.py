@@ -13,12 +13,12 @@ from vipnet.errors import NotSupportedError
 if TYPE_CHECKING:
     from vipnet.controller import Controller
 
-__all__ = ["apply", "backends", "call", "demo", "plan", "preview"]
+__all__ = ["apply", "backends", "call", "demo", "opened", "plan", "preview"]
 
 
 def call(settings: Settings, method: str, columns: Sequence[str], given: Sequence[Any], options: Mapping[str, Any]) -> int:
     """Call a method of the Controller, by its path, and print what it returns."""
-    with _open(settings) as cloud:
+    with opened(settings) as cloud:
         result = attrgetter(method)(cloud)(*given, **options)
     show(result, output=settings.output, columns=columns)
     return 0
@@ -26,7 +26,7 @@ def call(settings: Settings, method: str, columns: Sequence[str], given: Sequenc
 
 def preview(settings: Settings, method: str, given: Sequence[Any], options: Mapping[str, Any]) -> int:
     """Print the plan of a method that changes the model; change nothing."""
-    with _open(settings) as cloud, cloud.transaction(dry_run=True) as tx:
+    with opened(settings) as cloud, cloud.transaction(dry_run=True) as tx:
         result = attrgetter(method)(tx)(*given, **options)
     show_plan(tx.plan, output=settings.output, warnings=getattr(result, "warnings", ()))
     return 0
@@ -34,7 +34,7 @@ def preview(settings: Settings, method: str, given: Sequence[Any], options: Mapp
 
 def plan(settings: Settings, *, check: bool = False) -> int:
     """Print the difference between the stored state and the data plane."""
-    with _open(settings) as cloud:
+    with opened(settings) as cloud:
         difference = cloud.plan()
     show_plan(difference, output=settings.output)
     return NOT_EMPTY if check and difference else 0
@@ -44,7 +44,7 @@ def apply(settings: Settings, *, audit: bool = False) -> int:
     """Program the stored state; with --dry-run print what that would change."""
     if settings.dry_run:
         return plan(settings)
-    with _open(settings) as cloud:
+    with opened(settings) as cloud:
         done = cloud.apply(audit=audit)
     show(done, output=settings.output)
     return 0
@@ -76,7 +76,8 @@ def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, 
     return 0 if result.ok else REFUSED
 
 
-def _open(settings: Settings) -> Controller:
+def opened(settings: Settings) -> Controller:
+    """Open what the settings name."""
     from vipnet.controller import Controller
 
     return Controller.open(settings.config, store=settings.store, backend=settings.backend)

@@ -21,7 +21,20 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["BUG", "DATAPLANE", "NOT_EMPTY", "REFUSED", "line", "report", "report_bug", "report_usage", "show", "show_plan"]
+__all__ = [
+    "BUG",
+    "DATAPLANE",
+    "NOT_EMPTY",
+    "REFUSED",
+    "encodes",
+    "line",
+    "report",
+    "report_bug",
+    "report_usage",
+    "show",
+    "show_plan",
+    "show_text",
+]
 
 REFUSED = 1
 DATAPLANE = 3
@@ -48,6 +61,23 @@ def show_plan(plan: Plan[Any], *, output: OutputFormat, warnings: Sequence[str] 
         return
     _write(sys.stdout, f"{plan}\n")
     _warn(warnings)
+
+
+def show_text(text: str, value: Mapping[str, object], *, output: OutputFormat) -> None:
+    """Print a text as it is, or the JSON value that it is part of."""
+    if output == "json":
+        _show_json(value)
+    else:
+        _write(sys.stdout, text)
+
+
+def encodes(text: str) -> bool:
+    """Whether standard output can take every character of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def line(text: str, *, output: OutputFormat) -> None:

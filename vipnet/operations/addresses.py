@@ -16,7 +16,7 @@ from vipnet.model import Address, AllocDir, Eip, InstanceGroup, Network, OwnerTy
 from vipnet.operations.draft import Draft
 from vipnet.topology import Topology
 
-__all__ = ["Request", "allocate", "direction_of", "holder", "purge", "release"]
+__all__ = ["Request", "allocate", "direction_of", "holder", "nearby", "purge", "release"]
 
 _DIRECTIONS: dict[str, Direction] = {"stepdown": "stepdown", "stepup": "stepup", "random": "random", "none": "stepup"}
 
@@ -77,16 +77,26 @@ def _designated(draft: Draft, network: Network, version: int, pool: AddressPool,
     if held is None or held.state == "resting" or (request.from_reserved and held.state == "reserved"):
         return ip
     text = f"{request.what} {format_ip(version, ip)} of network {network.name} is held by {holder(draft.topology, held)}"
-    nearby = _nearby(pool, version, ip)
+    around = ", ".join(nearby(pool, version, ip))
     if request.required:
-        raise ConflictError(f"{text}; free nearby: {nearby}" if nearby else f"{text}; no address of the network is free")
+        raise ConflictError(f"{text}; free nearby: {around}" if around else f"{text}; no address of the network is free")
     draft.warnings.append(f"{text}; another one was chosen")
     return None
 
 
-def _nearby(pool: AddressPool, version: int, ip: int) -> str:
-    around = sorted(range(max(pool.first, ip - 16), min(pool.last, ip + 16) + 1), key=lambda other: (abs(other - ip), other))
-    return ", ".join(format_ip(version, other) for other in [other for other in around if not pool.is_taken(other)][:3])
+def nearby(pool: AddressPool, version: int, ip: int) -> list[str]:
+    """Up to three free addresses next to one; when all around it are taken, the ends of what is free."""
+    middle = min(max(ip, pool.first), pool.last)
+    around = range(max(pool.first, middle - 16), min(pool.last, middle + 16) + 1)
+    free = [other for other in around if other != ip and not pool.is_taken(other)]
+    if not free:
+        ends = {pool.choose("stepup", random=_no_chance), pool.choose("stepdown", random=_no_chance)}
+        free = [other for other in ends if other is not None]
+    return [format_ip(version, other) for other in sorted(free, key=lambda other: (abs(other - ip), other))[:3]]
+
+
+def _no_chance(_count: int) -> int:
+    raise AssertionError("a direction leaves nothing to chance")
 
 
 def _held(network: Network, version: int, ip: int, request: Request) -> Address:

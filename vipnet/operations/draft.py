@@ -34,13 +34,17 @@ class Change:
 
 @dataclass(slots=True)
 class Draft:
-    """Collects changes on top of a snapshot, which itself never changes: dropping the draft is the rollback."""
+    """Collects changes on top of a snapshot, which itself never changes: dropping the draft is the rollback.
+
+    `sets_aside`: what the data plane refuses of it is set aside, as in a resync, instead of taking everything back.
+    """
 
     base: Topology
     config: Config
     world: World
     topology: Topology = field(init=False)
     warnings: list[str] = field(default_factory=list[str])
+    sets_aside: bool = False
     _changes: dict[tuple[type[Thing], str], Change] = field(default_factory=dict[tuple[type[Thing], str], Change])
 
     def __post_init__(self) -> None:
@@ -59,6 +63,15 @@ class Draft:
         before = self._changes[key].before if key in self._changes else thing
         self._changes[key] = Change(before, None)
         self.topology = self.topology.remove(thing)
+
+    def take_over(self, later: Draft) -> None:
+        """Take what a draft on top of this one has done."""
+        for key, change in later._changes.items():
+            before = self._changes[key].before if key in self._changes else change.before
+            self._changes[key] = Change(before, change.after)
+        self.topology = later.topology
+        self.warnings += later.warnings
+        self.sets_aside = self.sets_aside or later.sets_aside
 
     @property
     def changes(self) -> list[Change]:

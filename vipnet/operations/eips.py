@@ -23,9 +23,18 @@ from vipnet.operations.groups import eip_of, vips_of
 from vipnet.operations.lookup import check_visible, find, find_group, free_name, number
 from vipnet.operations.vpcs import word
 
-__all__ = ["associate_eip", "change_bandwidth", "create_eip", "create_eip_for_group", "delete_eip", "dissociate_eip"]
+__all__ = [
+    "MOST_MBPS",
+    "associate_eip",
+    "change_bandwidth",
+    "create_eip",
+    "create_eip_for_group",
+    "delete_eip",
+    "dissociate_eip",
+]
 
-_MOST_MBPS = 1_000_000
+MOST_MBPS = 1_000_000
+"""The largest bandwidth of an EIP, in 10^6 bit/s."""
 
 
 def create_eip(
@@ -55,9 +64,9 @@ def create_eip(
 def charge(charge_type: str | None, bandwidth: int | str | None) -> tuple[ChargeType, int | None]:
     """Check charge type and bandwidth (10^6 bit/s) together; `traffic` needs none, and then it is unlimited."""
     mode: ChargeType = word(charge_type or "bandwidth", what="charge_type", known=get_args(ChargeType))  # type: ignore[assignment]
-    mbps = 0 if bandwidth is None else number(bandwidth, what="bandwidth", least=0, most=_MOST_MBPS)
+    mbps = 0 if bandwidth is None else number(bandwidth, what="bandwidth", least=0, most=MOST_MBPS)
     if mode == "bandwidth" and mbps == 0:
-        raise MissingParameterError(f"charge type bandwidth needs a bandwidth; give 1 to {_MOST_MBPS} Mbit/s")
+        raise MissingParameterError(f"charge type bandwidth needs a bandwidth; give 1 to {MOST_MBPS} Mbit/s")
     return mode, mbps or None
 
 
@@ -152,7 +161,7 @@ def _remove(draft: Draft, eip: Eip) -> None:
 def change_bandwidth(draft: Draft, ref: str, bandwidth: int | str) -> Eip:
     """Change the limit of an EIP, associated or not, in 10^6 bit/s."""
     eip = find(draft.topology, Eip, ref)
-    changed = replace(eip, bandwidth=number(bandwidth, what="bandwidth", least=1, most=_MOST_MBPS))
+    changed = replace(eip, bandwidth=number(bandwidth, what="bandwidth", least=1, most=MOST_MBPS))
     draft.put(changed)
     return changed
 

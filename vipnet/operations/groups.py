@@ -22,7 +22,9 @@ from vipnet.operations.vpcs import word
 from vipnet.topology import Topology
 
 __all__ = [
+    "MOST_PER_HOST",
     "bind_guests",
+    "check_label",
     "check_placement",
     "check_vrid_free",
     "create_group",
@@ -42,7 +44,8 @@ __all__ = [
 ]
 
 
-_MOST_PER_HOST = 1_000_000
+MOST_PER_HOST = 1_000_000
+"""The largest granularity."""
 
 
 def create_group(
@@ -67,11 +70,11 @@ def create_group(
         zone=check_name("zone", zone_id or "default"),
         enabled=True,
         frozen=False,
-        granularity=1 if granularity is None else number(granularity, what="granularity", least=1, most=_MOST_PER_HOST),
+        granularity=1 if granularity is None else number(granularity, what="granularity", least=1, most=MOST_PER_HOST),
         force_dispersion=True if force_dispersion is None else yes_or_no(force_dispersion, what="force_dispersion"),
-        service_type=_label("service_type", service_type, 36),
-        parent_id=_label("parent_id", parent_id, 36),
-        sched_strategy=_label("sched_strategy", sched_strategy, 16),
+        service_type=check_label("service_type", service_type, 36),
+        parent_id=check_label("parent_id", parent_id, 36),
+        sched_strategy=check_label("sched_strategy", sched_strategy, 16),
         vrid=None if vrid is None else number(vrid, what="vrid", least=1, most=255),
     )
     draft.put(group)
@@ -92,7 +95,7 @@ def update_group(
     if name is not None:
         group = replace(group, name=free_name(draft.topology, InstanceGroup, name, project=group.project, but=group.id))
     if granularity is not None:
-        group = replace(group, granularity=number(granularity, what="granularity", least=1, most=_MOST_PER_HOST))
+        group = replace(group, granularity=number(granularity, what="granularity", least=1, most=MOST_PER_HOST))
     if force_dispersion is not None:
         group = replace(group, force_dispersion=yes_or_no(force_dispersion, what="force_dispersion"))
     if vrid is not None:
@@ -171,7 +174,8 @@ def yes_or_no(value: bool | str, *, what: str) -> bool:
     return word(value, what=what, known=("yes", "no")) == "yes"
 
 
-def _label(what: str, value: str | None, most: int) -> str:
+def check_label(what: str, value: str | None, most: int) -> str:
+    """Return a free word of at most `most` characters, or the empty one. Raises InputParameterError."""
     if value and len(value) > most:
         raise InputParameterError(f"{what} {value!r} has {len(value)} characters; use at most {most}")
     return check_name(what, value) if value else ""

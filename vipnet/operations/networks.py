@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import get_args
 
-from vipnet.addresses import format_ip, format_ip4, parse_ip, parse_ip4, parse_prefix4, parse_prefix6
+from vipnet.addresses import format_ip, format_ip4, parse_ip
 from vipnet.errors import ConflictError, InputParameterError, InvalidStatusError, MissingParameterError, NotEmptyError
 from vipnet.model import (
     DEFAULT_VPC,
     Address,
     AllocDir,
     Eip,
-    Ip4,
     Ip6,
     Network,
     Nic,
@@ -28,12 +27,26 @@ from vipnet.model import (
 from vipnet.operations.addresses import holder, purge
 from vipnet.operations.draft import Draft
 from vipnet.operations.lookup import find, free_name, number
+from vipnet.operations.prefixes import gateway_of, inner_prefix4, inner_prefix6, range4
 from vipnet.operations.vpcs import word
 
-__all__ = ["create_network", "delete_network", "release_reserved_ip", "reserve_ip", "update_network"]
+__all__ = [
+    "LAST_MOMENT",
+    "MAX_REST_SECONDS",
+    "create_network",
+    "delete_network",
+    "release_reserved_ip",
+    "reserve_ip",
+    "update_network",
+]
 
 _UNIT_SECONDS = {"I": 60, "H": 3600, "D": 86400, "W": 7 * 86400, "M": 30 * 86400, "Y": 365 * 86400}
-_MAX_REST = 365 * 86400
+MAX_REST_SECONDS = 365 * 86400
+"""The longest that released addresses of a network may rest."""
+
+LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""The latest that a reservation may end, in seconds of the epoch."""
+
 _GATEWAY = "gateway"
 
 
@@ -70,7 +83,7 @@ def create_network(
         )
     four = _prefix4(draft, owner, name, prefix)
     six = _prefix6(draft, owner, name, prefix6)
-    start, end = _range4(owner, kind, four, start_ip, end_ip)
+    start, end = range4(owner, kind, four, start_ip, end_ip)
     project = check_name("project", project or "default")
     network = Network(
         id=draft.world.new_id(),
@@ -85,13 +98,13 @@ def create_network(
         prefix=str(four),
         start=start,
         end=end,
-        gateway=_gateway(owner, four, gateway),
+        gateway=gateway_of(owner, four, gateway),
         prefix6=None if six is None else str(six),
         start6=None if six is None else Ip6(int(six[2])),
         end6=None if six is None else Ip6(int(six[-1]) - 2),
         gateway6=None if six is None else Ip6(int(six[1])),
         alloc_policy=word(alloc_policy or "none", what="alloc_policy", known=get_args(AllocDir)),  # type: ignore[arg-type]
-        alloc_timeout_seconds=number(alloc_timeout_seconds or 0, what="alloc_timeout_seconds", least=0, most=_MAX_REST),
+        alloc_timeout_seconds=number(alloc_timeout_seconds or 0, what="alloc_timeout_seconds", least=0, most=MAX_REST_SECONDS),
     )
     draft.put(network)
     _reserve_gateway(draft, network)
@@ -99,11 +112,7 @@ def create_network(
 
 
 def _prefix4(draft: Draft, vpc: Vpc, name: str, prefix: str) -> IPv4Network:
-    four = parse_prefix4(prefix, what="prefix")
-    if not 12 <= four.prefixlen <= 30:
-        raise InputParameterError(f"prefix {prefix} of network {name} has length {four.prefixlen}; use 12 to 30")
-    if not four.subnet_of(IPv4Network(vpc.cidr)):
-        raise InputParameterError(f"prefix {prefix} of network {name} is outside {vpc.cidr} of vpc {vpc.name}")
+    four = inner_prefix4(vpc, name, prefix)
     for other in draft.topology.by(Network, "vpc_id", vpc.id):
         if four.overlaps(IPv4Network(other.prefix)):
             raise ConflictError(
@@ -114,44 +123,14 @@ def _prefix4(draft: Draft, vpc: Vpc, name: str, prefix: str) -> IPv4Network:
 
 
 def _prefix6(draft: Draft, vpc: Vpc, name: str, prefix6: str | None) -> IPv6Network | None:
-    if prefix6 is None:
-        return None
-    six = parse_prefix6(prefix6, what="prefix6")
-    if not 48 <= six.prefixlen <= 125:  # in a /126 no address would be left for the range
-        raise InputParameterError(f"prefix6 {prefix6} of network {name} has length {six.prefixlen}; use 48 to 125")
-    if vpc.id != DEFAULT_VPC and (vpc.cidr6 is None or not six.subnet_of(IPv6Network(vpc.cidr6))):
-        raise InputParameterError(f"prefix6 {prefix6} of network {name} is outside {vpc.cidr6 or 'no cidr6'} of vpc {vpc.name}")
-    for other in draft.topology.by(Network, "vpc_id", vpc.id):
-        if other.prefix6 is not None and six.overlaps(IPv6Network(other.prefix6)):
+    six = inner_prefix6(vpc, name, prefix6)
+    for other in [] if six is None else draft.topology.by(Network, "vpc_id", vpc.id):
+        if six is not None and other.prefix6 is not None and six.overlaps(IPv6Network(other.prefix6)):
             raise ConflictError(
                 f"prefix6 {prefix6} of network {name} overlaps {other.prefix6} of network {other.name} in vpc {vpc.name}; "
                 "use one that is free"
             )
     return six
-
-
-def _range4(vpc: Vpc, kind: str, prefix: IPv4Network, start_ip: str | None, end_ip: str | None) -> tuple[Ip4, Ip4]:
-    first, last = int(prefix[0]), int(prefix[-1])
-    if vpc.id != DEFAULT_VPC:
-        first, last = first + 2, last - 2
-    low, high = (first + 2, last - 1) if kind == "eip" else (first, last)
-    start = low if start_ip is None else parse_ip4(start_ip, what="start_ip")
-    end = high if end_ip is None else parse_ip4(end_ip, what="end_ip")
-    if not first <= start <= end <= last:
-        raise InputParameterError(
-            f"range {format_ip4(start)}-{format_ip4(end)} is empty or outside {format_ip4(first)}-{format_ip4(last)} "
-            f"of prefix {prefix}"
-        )
-    return Ip4(start), Ip4(end)
-
-
-def _gateway(vpc: Vpc, prefix: IPv4Network, gateway: str | None) -> Ip4 | None:
-    if gateway is None:
-        return None if vpc.id == DEFAULT_VPC else Ip4(int(prefix[1]))
-    ip = parse_ip4(gateway, what="gateway")
-    if not int(prefix[0]) < ip < int(prefix[-1]):
-        raise InputParameterError(f"gateway {gateway} is no host address of prefix {prefix}")
-    return Ip4(ip)
 
 
 def _reserve_gateway(draft: Draft, network: Network) -> None:
@@ -188,14 +167,14 @@ def update_network(
     if start_ip is not None or end_ip is not None:
         vpc = draft.topology.at(Vpc, old.vpc_id)
         texts = (start_ip or format_ip4(old.start), end_ip or format_ip4(old.end))
-        start, end = _range4(vpc, old.server_type, IPv4Network(old.prefix), *texts)
+        start, end = range4(vpc, old.server_type, IPv4Network(old.prefix), *texts)
         _check_narrowed(draft, old, start, end)
         new = replace(new, start=start, end=end)
     if alloc_policy is not None:
         policy = word(alloc_policy, what="alloc_policy", known=get_args(AllocDir))
         new = replace(new, alloc_policy=policy)  # type: ignore[arg-type]
     if gateway is not None:
-        new = replace(new, gateway=_gateway(draft.topology.at(Vpc, old.vpc_id), IPv4Network(old.prefix), gateway))
+        new = replace(new, gateway=gateway_of(draft.topology.at(Vpc, old.vpc_id), IPv4Network(old.prefix), gateway))
     entering = old.gateway is not None and not old.start <= old.gateway <= old.end
     _move_gateway(draft, old, new, renewed=gateway is not None or entering)
     return new
@@ -305,6 +284,6 @@ def _until(draft: Draft, duration: str | None) -> float | None:
             "like 10I or 1D"
         )
     until = draft.world.clock() + int(match[1]) * _UNIT_SECONDS[match[2].upper()]
-    if until > datetime(9999, 1, 1, tzinfo=UTC).timestamp():
+    if until > LAST_MOMENT:
         raise InputParameterError(f"duration {duration!r} is too long; leave it out to reserve for ever")
     return until

@@ -26,7 +26,7 @@ from vipnet.operations.draft import Draft
 from vipnet.operations.groups import check_placement, join, leave, vips_of
 from vipnet.operations.lookup import check_visible, find, find_or_input_error, free_name
 
-__all__ = ["attach_nic", "create_server", "delete_server", "detach_nic"]
+__all__ = ["attach_nic", "check_device", "create_server", "delete_server", "detach_nic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,9 @@ def _wishes(
         if wish.network.id in seen:
             raise ConflictError(f"server {server.name} cannot have two NICs in network {wish.network.name}; name it once")
         seen.add(wish.network.id)
+    named = [wish.device for wish in wishes if wish.device is not None]
+    if len(set(named)) < len(named):
+        raise ConflictError(f"server {server.name} cannot have two NICs on one device ({', '.join(named)}); name each once")
     return wishes
 
 
@@ -133,12 +136,18 @@ def _free_mac(draft: Draft, network: Network, text: str) -> str:
 
 
 def _free_device(draft: Draft, server: Server, device: str) -> str:
-    if DEVICE_NAME.fullmatch(device) is None or device in (".", ".."):
-        raise InputParameterError(f"device {device!r} is no interface name; use 1-15 letters, digits, '.', '_' and '-'")
+    check_device(device)
     for nic in draft.topology.by(Nic, "device", device):
         holder = draft.topology.at(Server, nic.server_id)
         if holder.host_id == server.host_id:
             raise ConflictError(f"device {device} is the port of server {holder.name} on the same host; choose another")
+    return device
+
+
+def check_device(device: str) -> str:
+    """Return `device` if it may name a network interface, else raise InputParameterError."""
+    if DEVICE_NAME.fullmatch(device) is None or device in (".", ".."):
+        raise InputParameterError(f"device {device!r} is no interface name; use 1-15 letters, digits, '.', '_' and '-'")
     return device
 
 

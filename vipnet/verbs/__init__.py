@@ -9,5 +9,6 @@ from __future__ import annotations
 from vipnet.verbs.groups import Eips, Groups
 from vipnet.verbs.networks import Hosts, Networks, Servers, Vpcs
 from vipnet.verbs.session import Session
+from vipnet.verbs.whole import Whole
 
-__all__ = ["Eips", "Groups", "Hosts", "Networks", "Servers", "Session", "Vpcs"]
+__all__ = ["Eips", "Groups", "Hosts", "Networks", "Servers", "Session", "Vpcs", "Whole"]

@@ -12,7 +12,7 @@ from vipnet.operations import networks, servers, vpcs
 from vipnet.operations.lookup import find
 from vipnet.verbs.session import Noun
 from vipnet.viewer import Viewer
-from vipnet.views import AddressView, HostView, NetworkView, ReservationView, ServerView, VpcView
+from vipnet.views import AddressView, HostView, NetworkView, ReservationView, ServerView, VpcView, WhyView
 
 __all__ = ["Hosts", "Networks", "Servers", "Vpcs"]
 
@@ -138,6 +138,11 @@ class Networks(Noun):
         """The addresses of a network that are used or reserved, and by whom."""
         viewer = self._session.read()
         return viewer.addresses(find(viewer.topology, Network, id))
+
+    def why(self, network: str, ip: str) -> WhyView:
+        """Whether an address of a network can be had, and if not why and which beside it can."""
+        viewer = self._session.read()
+        return viewer.why(find(viewer.topology, Network, network), ip)
 
     def reserve_ip(
         self, network: str, notes: str, ips: Sequence[str], *, duration: str | None = None

@@ -70,6 +70,12 @@ NETWORKS = Section(
             "List the used and reserved addresses of a network.",
             "network-addresses web",
         ),
+        read(
+            "network-why-not NETWORK IP",
+            "networks.why",
+            "Say whether an address can be had, and if not why and which beside it can.",
+            "network-why-not web 192.168.4.9",
+        ),
         change(
             "network-reserve-ip NETWORK NOTES IP...",
             "networks.reserve_ip",
