@@ -13,6 +13,7 @@ COMMANDS = {verb.name: verb for section in SECTIONS for verb in section.verbs if
 
 PREPARED = (
     "vpc-create v1 10.0.0.0/8 --cidr6 fd00::/16",
+    "vpc-create v2 10.0.0.0/8",
     "network-create n1 10.1.0.0/28 --vpc v1",
     "network-create n2 10.2.0.0/29 --vpc v1 --prefix6 fd00:2::/64",
     "network-create pub 203.0.113.0/28 --server-type eip",
@@ -22,6 +23,9 @@ PREPARED = (
     "server-create s1 --net n1 --host h1 --group g1",
     "server-create s2 --net n1",
     "instancegroup-attachnetwork g1",
+    "instancegroup-attachnetwork g2 --network-id n1",
+    "instancegroup-create-eip g2 --bandwidth 5",
+    "instancegroup-create g3",
     "eip-create e1 --network pub --bandwidth 5",
     "network-reserve-ip n1 kept 10.1.0.5",
 )
@@ -77,7 +81,7 @@ WORDS = (
     "eip-distgw",
     "BGP",
 )
-NAMES = ("v1", "n1", "n2", "pub", "h1", "g1", "g1", "g2", "s1", "s2", "s3", "e1", "eip-for-grp-g1", "default", "new", "z2")
+NAMES = ("v1", "n1", "n2", "pub", "h1", "g1", "g1", "g2", "s1", "s2", "s3", "e1", "eip-for-grp-g2", "default", "new", "z2")
 COMMANDS_OF_CHECK = ("/usr/bin/pidof nginx", "true", 'x"\n}', "a\\", "/bin/sh -c 'id;id'", "${x}", "include /etc/passwd")
 
 STORES = (
@@ -103,13 +107,13 @@ _BY_METAVAR: dict[str, _Pools] = {
 _FITTING = {
     "NETWORK": ("n1", "n1", "n2", "pub"),
     "SERVER": ("s1", "s2", "s3"),
-    "GROUP": ("g1", "g2"),
+    "GROUP": ("g1", "g2", "g3"),
     "EIP": ("e1",),
     "HOST": ("h1",),
 }
-_OF_NOUN = {"vpc": ("v1", "default"), "network": ("n1", "n2", "pub"), "host": ("h1",), "server": ("s1", "s2", "s3")} | {
-    "instancegroup": ("g1", "g1", "g2"),
-    "eip": ("e1", "eip-for-grp-g1"),
+_OF_NOUN = {"vpc": ("v1", "v2", "default"), "network": ("n1", "n2", "pub"), "host": ("h1",), "server": ("s1", "s2", "s3")} | {
+    "instancegroup": ("g1", "g1", "g2", "g3"),
+    "eip": ("e1", "e1", "eip-for-grp-g2"),
 }
 
 
