@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+pytest_plugins = ["promise_table"]
+
 pytest.register_assert_rewrite("vipnet.testing.promises")
 
 
