@@ -146,6 +146,7 @@ _TOLD = (
     ("network-create", "x", "10.9.0.0/28", "--vpc", "v1", "--prefix6", "fd00:9::/126"),
     ("network-create", "x", "10.9.0.0/28", "--vpc", "v1", "--prefix6", "fd00:9::%x;y/64"),
     ("vpc-list", "--\x1b[31m"),
+    ("import", "w\udd49"),
     ("--config", "a\x00b", "vpc-list"),
     *(("--store", f"sqlite:///{name}", "vpc-list") for name in ("a\x00b", "\ud800", ".")),
     ("--store", "postgresql://u@h:port/db", "vpc-list"),
@@ -167,7 +168,7 @@ def test_a_store_is_the_file_that_is_named(folder: Path) -> None:
 
 
 def test_hostile_words_are_refused_or_meant(folder: Path) -> None:
-    counts = _fuzz(folder, random.SystemRandom().randrange(2**32), 1500)
+    counts = _fuzz(folder, 1, 1500)  # a fixed sample; the long run draws its own
     _report(counts)
     assert {name for name, _ in counts} >= COMMANDS.keys()
 

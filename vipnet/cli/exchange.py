@@ -53,3 +53,5 @@ def _read(file: str) -> str:
         raise InputParameterError(f"file {file} cannot be read: {reason}; name an export, or - for standard input") from error
     except UnicodeDecodeError as error:
         raise InputParameterError(f"file {file} is no text in UTF-8; give what vipnet export has written") from error
+    except ValueError as error:
+        raise InputParameterError(f"file {file!r} cannot be read: no file can have this name") from error
