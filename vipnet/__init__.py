@@ -32,10 +32,11 @@ from vipnet.errors import (
 
 if TYPE_CHECKING:
     from vipnet.config import Config
-    from vipnet.controller import Controller, Transaction
+    from vipnet.controller import Controller
     from vipnet.plan import Plan
     from vipnet.registry import available_backends
     from vipnet.topology import Topology
+    from vipnet.transaction import Transaction
 
 __all__ = [
     "BadRequestError",
@@ -66,7 +67,7 @@ _HOMES = {
     "Controller": "vipnet.controller",
     "Plan": "vipnet.plan",
     "Topology": "vipnet.topology",
-    "Transaction": "vipnet.controller",
+    "Transaction": "vipnet.transaction",
     "available_backends": "vipnet.registry",
 }
 

@@ -28,52 +28,16 @@ from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
 from vipnet.store import Pending, StaleError, Store, open_store
 from vipnet.topology import Topology
-from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs, Whole
+from vipnet.transaction import AllVerbs, Transaction
 from vipnet.viewer import Viewer
 
-__all__ = ["Controller", "Transaction"]
+__all__ = ["Controller"]
 
 R = TypeVar("R")
 V = TypeVar("V")
 
 
-class _Verbs(Whole):
-    """The nouns, each with its verbs, over something that runs them; and the verbs of the model as a whole."""
-
-    def __init__(self) -> None:
-        self.vpcs = Vpcs(self)
-        self.networks = Networks(self)
-        self.hosts = Hosts(self)
-        self.servers = Servers(self)
-        self.groups = Groups(self)
-        self.eips = Eips(self)
-
-    def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        raise NotImplementedError
-
-    def read(self) -> Viewer:
-        raise NotImplementedError
-
-
-class Transaction(_Verbs):
-    """Many verbs, one commit, all or nothing; a refused verb has done nothing. `plan` is set when the block has ended."""
-
-    def __init__(self, draft: Draft) -> None:
-        super().__init__()
-        self._draft = draft
-        self.plan: Plan[Any] = Plan()
-
-    def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        draft = Draft(self._draft.topology, self._draft.config, self._draft.world)
-        result = operation(draft)
-        self._draft.take_over(draft)
-        return view(replace(self.read(), warnings=tuple(draft.warnings)), result)
-
-    def read(self) -> Viewer:
-        return Viewer(self._draft.topology, now=self._draft.world.clock())
-
-
-class Controller(_Verbs):
+class Controller(AllVerbs):
     """A model with its store and data plane. Thread-safe; use it as a context manager, or close it.
 
     Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`, those of the whole model here: `export`,

@@ -7,10 +7,11 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 from vipnet.config import Config, UplinkConfig
-from vipnet.controller import Controller, Transaction
+from vipnet.controller import Controller
 from vipnet.model import Nic, Server
 from vipnet.testing.probe import Probe
 from vipnet.testing.scene import Scene
+from vipnet.transaction import Transaction
 
 __all__ = ["ControlledNetwork", "build", "nic_ids", "scene_config"]
 

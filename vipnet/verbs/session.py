@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -17,10 +18,12 @@ V = TypeVar("V")
 class Session(Protocol):
     """What runs verbs: a Controller, one transaction each, or an open Transaction."""
 
+    @abstractmethod
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
         """Run an operation and show its result."""
         ...
 
+    @abstractmethod
     def read(self) -> Viewer:
         """The present state."""
         ...
