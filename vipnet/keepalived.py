@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from vipnet.addresses import format_ip4, format_ip6
 from vipnet.errors import InputParameterError, NotSupportedError
+from vipnet.model import DEVICE_NAME
 
 __all__ = ["CHECK", "MEMBERS_MAX", "keepalived_config"]
 
@@ -17,7 +18,6 @@ MEMBERS_MAX = 127
 """So many members have priorities of their own; see `_priority`."""
 
 _COMMAND = re.compile(r"(/[A-Za-z0-9%&+,\-./:=?_]*|[A-Za-z0-9][A-Za-z0-9+\-._]*)( [A-Za-z0-9 %&+,\-./:=?_]*)?")
-_DEVICE = re.compile(r"[A-Za-z0-9_.\-]{1,15}")
 
 
 def keepalived_config(
@@ -130,7 +130,7 @@ def _seconds(interval: float) -> str:
 
 
 def _checked_device(device: str) -> str:
-    if _DEVICE.fullmatch(device) is None:
+    if DEVICE_NAME.fullmatch(device) is None:
         raise InputParameterError(f"device {device!r} is not accepted; use an interface name such as eth0")
     return device
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,11 +47,11 @@ def svg_picture(outline: Outline) -> str:
     return "\n".join([head, "<title>vipnet topology</title>", f"<style>\n{STYLE}</style>", page, *panels, "</svg>"]) + "\n"
 
 
-class _Place:
+class _Place(ABC):
     """Something that is drawn where it is told."""
 
-    def draw(self, y: int) -> _Drawn:
-        raise NotImplementedError
+    @abstractmethod
+    def draw(self, y: int) -> _Drawn: ...
 
 
 def _stack(places: Sequence[_Place], y: int) -> tuple[list[str], int]:
