@@ -69,7 +69,7 @@ def assert_nothing_of(marks: list[str], before: Machine, cache: Path) -> None:
 
 
 def test_the_worked_example(cache: Path) -> None:
-    before = picture(["nothing"], cache)
+    before = picture([], cache)
     said: list[str] = []
     report = run_demo(backend="nftables", say=said.append)
     assert [check for check in report.checks if not check.ok] == []
@@ -90,7 +90,7 @@ def test_the_worked_example(cache: Path) -> None:
     ],
 )
 def test_an_interrupt_cleans_up(cache: Path, moment: str, number: signal.Signals, status: int | None) -> None:
-    before = picture(["nothing"], cache)
+    before = picture([], cache)
     with demo() as process:
         wait_for_line(process, moment)
         marks = made()
@@ -105,7 +105,7 @@ def test_an_interrupt_cleans_up(cache: Path, moment: str, number: signal.Signals
 
 @pytest.mark.parametrize("moment", ["VPC prod", "EIP 203.0.113.100", "cannot claim the VIP"])
 def test_a_killed_demo_is_taken_down(cache: Path, moment: str) -> None:
-    before = picture(["nothing"], cache)
+    before = picture([], cache)
     with demo() as process:
         wait_for_line(process, moment)
         marks = made()
@@ -119,7 +119,7 @@ def test_a_killed_demo_is_taken_down(cache: Path, moment: str) -> None:
 
 
 def test_a_kept_demo_stands_until_it_is_taken_down(cache: Path) -> None:
-    before = picture(["nothing"], cache)
+    before = picture([], cache)
     with demo("--keep") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
