@@ -7,11 +7,11 @@ rules, which is the operations' work.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from rpds import HashTrieMap, HashTrieSet
+from immutables import Map
 
 from vipnet.ipam import AddressPool
 from vipnet.model import (
@@ -28,8 +28,9 @@ from vipnet.model import (
     Vip,
     Vpc,
 )
+from vipnet.tables import Addresses, AddressTable, MemoryTable, Table
 
-__all__ = ["INDEXES", "KINDS", "Topology"]
+__all__ = ["INDEXES", "KINDS", "PoolKey", "Pools", "Topology"]
 
 T = TypeVar("T", bound=Thing)
 
@@ -41,18 +42,29 @@ INDEXES: Mapping[type[Thing], tuple[str, ...]] = {
     Network: ("name", "vpc_id", "server_type"),
     Host: ("name",),
     Server: ("name", "host_id"),
-    Nic: ("server_id", "network_id", "mac", "device"),
+    Nic: ("server_id", "mac", "device"),
     InstanceGroup: ("name",),
     Membership: ("group_id", "server_id"),
-    Vip: ("group_id", "network_id", "vrid_key"),
-    Eip: ("name", "vip_id", "network_id"),
+    Vip: ("group_id", "vrid_key"),
+    Eip: ("name", "vip_id"),
     Address: ("network_id",),
 }
-"""The fields by which objects of a kind are looked up."""
+"""The fields by which objects of a kind are looked up. What is in a network is found by the addresses taken there."""
 
-_Table: TypeAlias = "HashTrieMap[str, Any]"
-_Index: TypeAlias = "HashTrieMap[Any, HashTrieSet[str]]"
-_PoolKey = tuple[str, int]
+PoolKey = tuple[str, int]
+"""Network and IP version; version 0 is the network's VRIDs, which are given out like addresses."""
+
+_VRIDS = 0
+
+
+class Pools(Protocol):
+    """The pools of all networks. A value: `set` and `delete` give another one."""
+
+    def get(self, key: PoolKey) -> AddressPool | None: ...
+
+    def set(self, key: PoolKey, val: AddressPool) -> Pools: ...
+
+    def delete(self, key: PoolKey) -> Pools: ...
 
 
 def _classic() -> Vpc:
@@ -63,18 +75,14 @@ def _classic() -> Vpc:
 class Topology:
     """An immutable snapshot. Make one with `Topology.empty()` and derive others with `put` and `remove`."""
 
-    _tables: Mapping[type[Any], _Table]
-    _indexes: Mapping[tuple[type[Any], str], _Index]
-    _pools: HashTrieMap[_PoolKey, AddressPool]
+    _tables: Mapping[type[Any], Table[Any]]
+    _pools: Pools
 
     @classmethod
     def empty(cls) -> Topology:
         """The model with nothing in it but the built-in classic VPC `default`."""
-        tables: dict[type[Any], _Table] = {kind: HashTrieMap() for kind in KINDS}
-        indexes: dict[tuple[type[Any], str], _Index] = {
-            (kind, field): HashTrieMap() for kind, fields in INDEXES.items() for field in fields
-        }
-        return cls(tables, indexes, HashTrieMap()).put(_classic())
+        tables: dict[type[Any], Table[Any]] = {kind: MemoryTable.empty(INDEXES[kind]) for kind in KINDS}
+        return cls(tables | {Address: AddressTable.empty()}, Map()).put(_classic())
 
     def get(self, kind: type[T], id: str) -> T | None:
         """The object of that id, or None."""
@@ -82,104 +90,117 @@ class Topology:
 
     def at(self, kind: type[T], id: str) -> T:
         """The object of an id that is known to exist."""
-        return cast(T, self._tables[kind][id])
+        found = self._tables[kind].get(id)
+        assert found is not None, f"no {kind.__name__} {id}"
+        return cast(T, found)
+
+    def present(self, thing: T) -> T | None:
+        """The object that has the id of this one, or None."""
+        return cast(T | None, self._tables[type(thing)].present(thing))
 
     def all(self, kind: type[T]) -> Iterator[T]:
         """Every object of a kind, in no order."""
-        return cast(Iterator[T], iter(self._tables[kind].values()))
+        return iter(self._tables[kind])
 
     def count(self, kind: type[T]) -> int:
         """How many objects of a kind there are."""
         return len(self._tables[kind])
 
-    def by(self, kind: type[T], field: str, value: object) -> list[T]:
+    def by(self, kind: type[T], field: str, value: object) -> Sequence[T]:
         """The objects of a kind whose indexed field has that value, in no order."""
-        table = self._tables[kind]
-        return [cast(T, table[id]) for id in self._indexes[kind, field].get(value, ())]
+        return self._tables[kind].by(field, value)
 
     def has(self, kind: type[T], field: str, value: object) -> bool:
         """Whether any object of a kind has that value in an indexed field."""
-        return value in self._indexes[kind, field]
+        return bool(self._tables[kind].by(field, value))
+
+    def address(self, network_id: str, version: int, ip: int) -> Address | None:
+        """The row of an address; None: it is plainly free."""
+        return cast(Addresses, self._tables[Address]).at(network_id, version, ip)
 
     def pool(self, network_id: str, version: int) -> AddressPool | None:
         """The address pool of a network for IP version 4 or 6; None when it has no such range."""
         return self._pools.get((network_id, version))
 
+    def free_vrid(self, network_id: str) -> int | None:
+        """The lowest VRID that no VIP of a network has; None: all 255 are taken."""
+        pool = self._pools.get((network_id, _VRIDS))
+        return None if pool is None else pool.choose("stepup", random=int)
+
     def put(self, thing: Thing) -> Topology:
         """The topology with an object added, or replaced by this one of the same id."""
         kind = type(thing)
-        old = self._tables[kind].get(thing.id)
-        tables = {**self._tables, kind: self._tables[kind].insert(thing.id, thing)}
-        return Topology(tables, self._reindexed(old, thing), self._repooled(old, thing))
+        table = self._tables[kind]
+        tables = {**self._tables, kind: table.put(thing)}
+        return Topology(tables, self._repooled(table.present(thing), thing) if kind in _POOLED else self._pools)
 
     def remove(self, thing: Thing) -> Topology:
         """The topology without an object that is in it."""
         kind = type(thing)
-        tables = {**self._tables, kind: self._tables[kind].remove(thing.id)}
-        return Topology(tables, self._reindexed(thing, None), self._repooled(thing, None))
+        tables = {**self._tables, kind: self._tables[kind].remove(thing)}
+        return Topology(tables, self._repooled(thing, None) if kind in _POOLED else self._pools)
 
-    def _reindexed(self, old: Thing | None, new: Thing | None) -> Mapping[tuple[type[Any], str], _Index]:
-        kind = type(new if new is not None else old)
-        indexes = dict(self._indexes)
-        for field in INDEXES[cast(type[Thing], kind)]:
-            before = None if old is None else getattr(old, field)
-            after = None if new is None else getattr(new, field)
-            if before == after:
-                continue
-            key = (cast(type[Thing], kind), field)
-            if before is not None and old is not None:
-                indexes[key] = _without(indexes[key], before, old.id)
-            if after is not None and new is not None:
-                indexes[key] = _with(indexes[key], after, new.id)
-        return indexes
-
-    def _repooled(self, old: Thing | None, new: Thing | None) -> HashTrieMap[_PoolKey, AddressPool]:
+    def _repooled(self, old: Thing | None, new: Thing | None) -> Pools:
         pools = self._pools
-        if isinstance(old, Address) and (old.network_id, old.version) in pools:
-            key = (old.network_id, old.version)
-            pools = pools.insert(key, _given_back(pools[key], old))
-        if isinstance(new, Address):
-            key = (new.network_id, new.version)
-            pools = pools.insert(key, _taken(pools[key], new))
-        if isinstance(old, Network) or isinstance(new, Network):
-            pools = self._ranges(cast(Network | None, old), cast(Network | None, new))
-        return pools
+        match old:
+            case Address():
+                pools = _changed(pools, (old.network_id, old.version), lambda pool: _given_back(pool, old))
+            case Vip(vrid=int(vrid)):
+                pools = _changed(pools, (old.network_id, _VRIDS), lambda pool: _vrid_given_back(pool, vrid))
+            case _:
+                pass
+        match new:
+            case Address():
+                return _changed(pools, (new.network_id, new.version), lambda pool: _taken(pool, new))
+            case Vip(vrid=int(vrid)):
+                return _changed(pools, (new.network_id, _VRIDS), lambda pool: _vrid_taken(pool, vrid))
+            case Network():
+                return self._ranges(cast(Network | None, old), new)
+            case _:
+                return pools if not isinstance(old, Network) else self._ranges(old, None)
 
-    def _ranges(self, old: Network | None, new: Network | None) -> HashTrieMap[_PoolKey, AddressPool]:
+    def _ranges(self, old: Network | None, new: Network | None) -> Pools:
         pools = self._pools
-        before, after = _range_of(old), _range_of(new)
-        for version in (4, 6):
+        before, after = _ranges_of(old), _ranges_of(new)
+        for version in before.keys() | after.keys():
             if before.get(version) == after.get(version):
                 continue
             id = cast(Network, new or old).id
             span = after.get(version)
             if span is None:
-                pools = pools.discard((id, version))
+                pools = pools.delete((id, version))
                 continue
             pool = AddressPool.of(*span)
             for address in self.by(Address, "network_id", id):
                 pool = _taken(pool, address) if address.version == version else pool
-            pools = pools.insert((id, version), pool)
+            pools = pools.set((id, version), pool)
         return pools
 
 
-def _range_of(network: Network | None) -> dict[int, tuple[int, int]]:
+_POOLED = frozenset({Address, Vip, Network})
+
+
+def _ranges_of(network: Network | None) -> dict[int, tuple[int, int]]:
     if network is None:
         return {}
-    spans: dict[int, tuple[int, int]] = {4: (network.start, network.end)}
+    spans: dict[int, tuple[int, int]] = {4: (network.start, network.end), _VRIDS: (1, 255)}
     if network.start6 is not None and network.end6 is not None:
         spans[6] = (network.start6, network.end6)
     return spans
 
 
-def _with(index: _Index, value: object, id: str) -> _Index:
-    ids = index.get(value)
-    return index.insert(value, HashTrieSet([id]) if ids is None else ids.insert(id))
+def _changed(pools: Pools, key: PoolKey, change: Callable[[AddressPool], AddressPool]) -> Pools:
+    pool = pools.get(key)
+    return pools if pool is None else pools.set(key, change(pool))
 
 
-def _without(index: _Index, value: object, id: str) -> _Index:
-    ids = index[value].remove(id)
-    return index.insert(value, ids) if len(ids) else index.remove(value)
+def _vrid_taken(pool: AddressPool, vrid: int) -> AddressPool:
+    # What is being imported may give one twice, and is refused for it when all of it is seen.
+    return pool if pool.is_taken(vrid) else pool.hold(vrid)
+
+
+def _vrid_given_back(pool: AddressPool, vrid: int) -> AddressPool:
+    return pool.release(vrid) if pool.is_taken(vrid) else pool
 
 
 def _taken(pool: AddressPool, address: Address) -> AddressPool:

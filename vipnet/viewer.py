@@ -80,7 +80,7 @@ class Viewer:
     def _expired(self, network: Network, version: int) -> list[Address]:
         pool = self.topology.pool(network.id, version)
         due = [] if pool is None else list(pool.due(self.now))
-        return [self.topology.at(Address, f"{network.id}/{version}/{ip}") for ip in due]
+        return [row for ip in due if (row := self.topology.address(network.id, version, ip)) is not None]
 
     def addresses(self, network: Network) -> list[AddressView]:
         """The addresses of a network that are not free, IPv4 first, in order."""

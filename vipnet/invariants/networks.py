@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from vipnet.addresses import format_ip4, format_ip6
@@ -56,7 +57,7 @@ def check_ranges(network: Network) -> None:
         raise InputParameterError(f"network {network.name}: range {text} is empty; give its first address and its last")
 
 
-def _check_disjoint(vpc: Vpc, networks: list[Network]) -> None:
+def _check_disjoint(vpc: Vpc, networks: Sequence[Network]) -> None:
     spans = sorted((IPv4Network(network.prefix), network.name) for network in networks)
     for (one, first), (other, second) in itertools.pairwise(spans):
         if one.overlaps(other):

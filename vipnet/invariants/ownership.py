@@ -36,8 +36,8 @@ def check_addresses(topology: Topology) -> None:
         if key in claimed:
             raise InputParameterError(_twice(topology, claimed[key], claim))
         claimed[key] = claim
-    for key, claim in claimed.items():
-        _check_row(topology, claim, topology.get(Address, key))
+    for claim in claimed.values():
+        _check_row(topology, claim, topology.address(claim.network_id, claim.version, claim.ip))
     for address in topology.all(Address):
         if address.state == "used" and address.id not in claimed:
             raise InputParameterError(_idle(topology, address))

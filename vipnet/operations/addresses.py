@@ -73,7 +73,7 @@ def _designated(draft: Draft, network: Network, version: int, pool: AddressPool,
         raise InputParameterError(
             f"{request.what} {format_ip(version, ip)} is outside the range {_range(version, pool)} of network {network.name}"
         )
-    held = _row(draft.topology, network.id, version, ip)
+    held = draft.topology.address(network.id, version, ip)
     if held is None or held.state == "resting" or (request.from_reserved and held.state == "reserved"):
         return ip
     text = f"{request.what} {format_ip(version, ip)} of network {network.name} is held by {holder(draft.topology, held)}"
@@ -114,7 +114,7 @@ def _held(network: Network, version: int, ip: int, request: Request) -> Address:
 
 def release(draft: Draft, network_id: str, version: int, ip: int, *, rest_seconds: float = 0) -> None:
     """Give an address back; with `rest_seconds` the automatic choice passes it over that long."""
-    row = _row(draft.topology, network_id, version, ip)
+    row = draft.topology.address(network_id, version, ip)
     assert row is not None, f"address {format_ip(version, ip)} of network {network_id} has no row"
     draft.remove(row)
     if rest_seconds > 0:
@@ -139,7 +139,7 @@ def purge(draft: Draft, network: Network) -> None:
     for version in (4, 6):
         pool = draft.topology.pool(network.id, version)
         for ip in [] if pool is None else list(pool.due(now)):
-            row = _row(draft.topology, network.id, version, ip)
+            row = draft.topology.address(network.id, version, ip)
             if row is not None:
                 draft.remove(row)
 
@@ -158,10 +158,6 @@ def holder(topology: Topology, address: Address) -> str:
             return f"eip {eip.name}" if eip else "an eip"
         case "reserved":
             return "a reservation" + (f" ({address.notes})" if address.notes else "")
-
-
-def _row(topology: Topology, network_id: str, version: int, ip: int) -> Address | None:
-    return topology.get(Address, f"{network_id}/{version}/{ip}")
 
 
 def _range(version: int, pool: AddressPool) -> str:

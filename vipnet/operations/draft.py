@@ -53,7 +53,7 @@ class Draft:
     def put(self, thing: Thing) -> None:
         """Add an object, or replace the one of its id."""
         key = (type(thing), thing.id)
-        before = self._changes[key].before if key in self._changes else self.base.get(type(thing), thing.id)
+        before = self._changes[key].before if key in self._changes else self.base.present(thing)
         self._changes[key] = Change(before, thing)
         self.topology = self.topology.put(thing)
 

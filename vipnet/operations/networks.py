@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
@@ -14,12 +16,10 @@ from vipnet.model import (
     DEFAULT_VPC,
     Address,
     AllocDir,
-    Eip,
     Ip6,
     Network,
-    Nic,
+    OwnerType,
     ServerType,
-    Vip,
     Vpc,
     check_name,
     check_notes,
@@ -48,6 +48,7 @@ LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 """The latest that a reservation may end, in seconds of the epoch."""
 
 _GATEWAY = "gateway"
+_OWNED: Mapping[OwnerType, str] = {"servers": "NICs", "instancegroups": "VIPs", "elasticips": "EIPs"}
 
 
 def create_network(
@@ -199,10 +200,10 @@ def _is_gateway(network: Network, row: Address) -> bool:
 def _move_gateway(draft: Draft, old: Network, new: Network, *, renewed: bool) -> None:
     """Put the changed network; its gateway's reservation goes when it leaves the range, and is made anew if `renewed`."""
     inside = new.gateway is not None and new.start <= new.gateway <= new.end
-    for row in draft.topology.by(Address, "network_id", old.id):
-        if _is_gateway(old, row) and (renewed or not inside):
-            draft.remove(row)
-    taken = None if new.gateway is None else draft.topology.get(Address, f"{new.id}/4/{new.gateway}")
+    row = None if old.gateway is None else draft.topology.address(old.id, 4, old.gateway)
+    if row is not None and _is_gateway(old, row) and (renewed or not inside):
+        draft.remove(row)
+    taken = None if new.gateway is None else draft.topology.address(new.id, 4, new.gateway)
     if renewed and taken is not None and taken.state in ("used", "leaving"):
         raise ConflictError(
             f"gateway {format_ip4(taken.ip)} of network {new.name} is held by {holder(draft.topology, taken)}; choose a free one"
@@ -215,16 +216,12 @@ def _move_gateway(draft: Draft, old: Network, new: Network, *, renewed: bool) ->
 def delete_network(draft: Draft, ref: str) -> Network:
     """Delete a network without NICs, VIPs and EIPs; its reservations and resting addresses go with it."""
     network = find(draft.topology, Network, ref)
-    topology = draft.topology
-    inside = {
-        "NICs": len(topology.by(Nic, "network_id", network.id)),
-        "VIPs": len(topology.by(Vip, "network_id", network.id)),
-        "EIPs": len(topology.by(Eip, "network_id", network.id)),
-    }
-    if any(inside.values()):
-        counts = ", ".join(f"{count} {word}" for word, count in inside.items() if count)
+    rows = draft.topology.by(Address, "network_id", network.id)
+    used = Counter(_OWNED.get(row.owner_type) for row in rows if row.state == "used" and row.version == 4)
+    if used:
+        counts = ", ".join(f"{used[word]} {word}" for word in _OWNED.values() if used[word])
         raise NotEmptyError(f"network {network.name} is not empty: {counts}; remove them first")
-    for address in topology.by(Address, "network_id", network.id):
+    for address in rows:
         draft.remove(address)
     draft.remove(network)
     return network
@@ -243,7 +240,7 @@ def reserve_ip(
     rows: list[Address] = []
     for text in ips:
         version, ip = _in_range(draft, target, text)
-        row = draft.topology.get(Address, f"{target.id}/{version}/{ip}")
+        row = draft.topology.address(target.id, version, ip)
         if row is not None and row.state in ("used", "leaving"):
             raise ConflictError(
                 f"address {text} of network {target.name} is held by {holder(draft.topology, row)}; choose a free one"
@@ -258,7 +255,7 @@ def release_reserved_ip(draft: Draft, network: str, ip: str) -> tuple[Network, A
     target = find(draft.topology, Network, network)
     purge(draft, target)
     version, value = _in_range(draft, target, ip)
-    row = draft.topology.get(Address, f"{target.id}/{version}/{value}")
+    row = draft.topology.address(target.id, version, value)
     if row is None or row.state != "reserved":
         raise InvalidStatusError(f"address {format_ip(version, value)} of network {target.name} is not reserved")
     draft.remove(row)

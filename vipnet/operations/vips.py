@@ -13,8 +13,6 @@ from vipnet.topology import Topology
 
 __all__ = ["attach_network", "detach_network", "member_network"]
 
-_VRIDS = range(1, 256)
-
 
 def attach_network(
     draft: Draft,
@@ -125,7 +123,7 @@ def _vrid(draft: Draft, group: InstanceGroup, network: Network, asked: int | str
     topology = draft.topology
     wanted = group.vrid if asked is None else number(asked, what="vrid", least=1, most=255)
     if wanted is None:
-        return next((vrid for vrid in _VRIDS if not topology.has(Vip, "vrid_key", (network.id, vrid))), None)
+        return topology.free_vrid(network.id)
     check_vrid_free(topology, network, wanted)
     return wanted
 

@@ -36,7 +36,7 @@ def why(topology: Topology, network: Network, ip: str, *, now: float) -> Answer:
     text = f"{format_ip(version, number)} of network {network.name}"
     if pool is None or number not in pool:
         return _answer(pool, version, number, "outside", None, _outside(network, pool, version, number))
-    row = topology.get(Address, f"{network.id}/{version}/{number}")
+    row = topology.address(network.id, version, number)
     if row is None:
         return _answer(pool, version, number, "free", None, f"{text} is free")
     if row.state in ("reserved", "resting") and row.until is not None and row.until <= now:

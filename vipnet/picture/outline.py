@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +19,9 @@ LOOSE = "in no network, or in several"
 """The heading of servers and groups that no network has to itself."""
 
 _Named = Network | Server | InstanceGroup | Eip
-_T = TypeVar("_T", Network, Server, InstanceGroup)
+_T = TypeVar("_T")
+_N = TypeVar("_N", Network, Server, InstanceGroup)
+_K = TypeVar("_K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +108,9 @@ def outline_of(topology: Topology) -> Outline:
 class _Outliner:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._groups: dict[str | None, list[InstanceGroup]] = {}
-        for group in topology.all(InstanceGroup):
-            self._groups.setdefault(self._home(group), []).append(group)
+        self._groups = _gathered(topology.all(InstanceGroup), self._home)
+        self._nics = _gathered(topology.all(Nic), lambda nic: nic.network_id)
+        self._eips = _gathered(topology.all(Eip), lambda eip: eip.network_id)
 
     def outline(self) -> Outline:
         topology = self._topology
@@ -142,7 +144,7 @@ class _Outliner:
 
     def _network(self, network: Network) -> NetworkBox:
         topology = self._topology
-        nics = [(topology.at(Server, nic.server_id), nic) for nic in topology.by(Nic, "network_id", network.id)]
+        nics = [(topology.at(Server, nic.server_id), nic) for nic in self._nics.get(network.id, [])]
         nics.sort(key=lambda pair: (pair[0].name, pair[0].project, pair[0].id))
         return NetworkBox(
             id=network.id,
@@ -151,7 +153,7 @@ class _Outliner:
             facts=tuple(_facts(network)),
             servers=tuple(self._server(server, _ips(nic)) for server, nic in nics),
             groups=tuple(self._group(group) for group in _ordered(self._groups.get(network.id, []))),
-            eips=tuple(self._eip(eip) for eip in sorted(topology.by(Eip, "network_id", network.id), key=lambda eip: eip.ip)),
+            eips=tuple(self._eip(eip) for eip in sorted(self._eips.get(network.id, []), key=lambda eip: eip.ip)),
         )
 
     def _server(self, server: Server, ips: tuple[str, ...]) -> ServerBox:
@@ -191,6 +193,13 @@ class _Outliner:
         )
 
 
+def _gathered(things: Iterable[_T], where: Callable[[_T], _K]) -> dict[_K, list[_T]]:
+    found: dict[_K, list[_T]] = {}
+    for thing in things:
+        found.setdefault(where(thing), []).append(thing)
+    return found
+
+
 def _facts(network: Network) -> Iterable[str]:
     if network.server_type == "eip":
         yield "for EIPs"
@@ -211,7 +220,7 @@ def _title(thing: _Named) -> str:
     return thing.name if thing.project == "default" else f"{thing.name} ({thing.project})"
 
 
-def _ordered(things: Iterable[_T]) -> list[_T]:
+def _ordered(things: Iterable[_N]) -> list[_N]:
     return sorted(things, key=lambda thing: (thing.name, thing.project, thing.id))
 
 

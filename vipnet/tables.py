@@ -1,0 +1,192 @@
+"""The objects of one kind as an immutable value, found by id and by the fields that are indexed.
+
+A change shares everything else with the table before it. The persistent hash map is `immutables`: of those measured at a
+million elastic IPs it was the smallest and the quickest; docs/design.md has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from immutables import Map
+
+from vipnet.model import Address, Thing
+
+__all__ = ["AddressTable", "Addresses", "MemoryTable", "Table"]
+
+T = TypeVar("T", bound=Thing)
+
+_FEW = 32
+"""Up to so many objects of one value, a tuple is cheaper to change than a map."""
+
+_Shelf: TypeAlias = "T | tuple[T, ...] | Map[str, T]"
+"""The objects of one value: the object itself where it is alone, as it mostly is; a tuple of a few; a map by id of many."""
+
+
+class Table(Protocol[T]):
+    """What a topology asks of the objects of one kind. A value: `put` and `remove` give another one."""
+
+    def get(self, id: str) -> T | None:
+        """The object of that id."""
+        ...
+
+    def present(self, thing: T) -> T | None:
+        """The object that has the id of this one."""
+        ...
+
+    def by(self, field: str, value: object) -> Sequence[T]:
+        """The objects whose indexed field has that value, in no order."""
+        ...
+
+    def __iter__(self) -> Iterator[T]: ...
+
+    def __len__(self) -> int: ...
+
+    def put(self, thing: T) -> Table[T]:
+        """The table with an object added, or in place of the one of its id."""
+        ...
+
+    def remove(self, thing: T) -> Table[T]:
+        """The table without an object that is in it."""
+        ...
+
+
+class Addresses(Table[Address], Protocol):
+    """The table of addresses, which are found by network, IP version and address."""
+
+    def at(self, network_id: str, version: int, ip: int) -> Address | None:
+        """The row of an address; None: it is plainly free."""
+        ...
+
+    def put(self, thing: Address) -> Addresses: ...
+
+    def remove(self, thing: Address) -> Addresses: ...
+
+
+class MemoryTable(Generic[T]):
+    """A table in memory. An object whose indexed field is None is not found by it."""
+
+    __slots__ = ("_indexes", "_rows")
+
+    def __init__(self, rows: Map[str, T], indexes: dict[str, Map[Any, _Shelf[T]]]) -> None:
+        self._rows, self._indexes = rows, indexes
+
+    @classmethod
+    def empty(cls, fields: tuple[str, ...]) -> MemoryTable[T]:
+        """Make a table whose objects are found by these fields."""
+        return cls(Map(), {field: Map() for field in fields})
+
+    def get(self, id: str) -> T | None:
+        return self._rows.get(id)
+
+    def present(self, thing: T) -> T | None:
+        return self._rows.get(thing.id)
+
+    def by(self, field: str, value: object) -> Sequence[T]:
+        found = self._indexes[field].get(value)
+        if found is None:
+            return ()
+        if isinstance(found, tuple):
+            return found
+        return tuple(found.values()) if isinstance(found, Map) else (found,)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def put(self, thing: T) -> MemoryTable[T]:
+        id = thing.id
+        old = self._rows.get(id)
+        indexes = self._indexes.copy()
+        for field, index in indexes.items():
+            value = getattr(thing, field)
+            if old is not None and (before := getattr(old, field)) != value and before is not None:
+                index = _without(index, before, id)  # noqa: PLW2901 -- taken from one value, put to another
+            indexes[field] = index if value is None else _with(index, value, thing)
+        return MemoryTable(self._rows.set(id, thing), indexes)
+
+    def remove(self, thing: T) -> MemoryTable[T]:
+        id = thing.id
+        indexes = self._indexes.copy()
+        for field, index in indexes.items():
+            value = getattr(thing, field)
+            if value is not None:
+                indexes[field] = _without(index, value, id)
+        return MemoryTable(self._rows.delete(id), indexes)
+
+
+def _with(index: Map[Any, _Shelf[T]], value: object, thing: T) -> Map[Any, _Shelf[T]]:
+    found = index.get(value)
+    if found is None:
+        return index.set(value, thing)
+    if isinstance(found, Map):
+        return index.set(value, found.set(thing.id, thing))
+    others = tuple(one for one in (found if isinstance(found, tuple) else (found,)) if one.id != thing.id)
+    return index.set(value, _shelf((*others, thing)))
+
+
+def _without(index: Map[Any, _Shelf[T]], value: object, id: str) -> Map[Any, _Shelf[T]]:
+    found = index[value]
+    if isinstance(found, Map):
+        rest = found.delete(id)
+        return index.set(value, rest if len(rest) > _FEW else _shelf(tuple(rest.values())))
+    others = tuple(one for one in (found if isinstance(found, tuple) else (found,)) if one.id != id)
+    return index.set(value, _shelf(others)) if others else index.delete(value)
+
+
+def _shelf(things: tuple[T, ...]) -> _Shelf[T]:
+    if len(things) == 1:
+        return things[0]
+    return things if len(things) <= _FEW else Map({one.id: one for one in things})
+
+
+class AddressTable:
+    """The addresses in memory, by network and version: what they are found by is not kept a second time as text."""
+
+    __slots__ = ("_count", "_rows")
+
+    def __init__(self, rows: Map[tuple[str, int], Map[int, Address]], count: int) -> None:
+        self._rows, self._count = rows, count
+
+    @classmethod
+    def empty(cls) -> AddressTable:
+        """Make a table of no address."""
+        return cls(Map(), 0)
+
+    def at(self, network_id: str, version: int, ip: int) -> Address | None:
+        rows = self._rows.get((network_id, version))
+        return None if rows is None else rows.get(ip)
+
+    def get(self, id: str) -> Address | None:
+        network_id, version, ip = id.split("/")
+        return self.at(network_id, int(version), int(ip))
+
+    def present(self, thing: Address) -> Address | None:
+        return self.at(thing.network_id, thing.version, thing.ip)
+
+    def by(self, field: str, value: object) -> Sequence[Address]:
+        assert field == "network_id", f"addresses are not found by {field}"
+        return [row for version in (4, 6) for row in self._rows.get((str(value), version), _NO_ROWS).values()]
+
+    def __iter__(self) -> Iterator[Address]:
+        return (row for rows in self._rows.values() for row in rows.values())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, thing: Address) -> AddressTable:
+        key = (thing.network_id, thing.version)
+        before = self._rows.get(key, _NO_ROWS)
+        after = before.set(thing.ip, thing)
+        return AddressTable(self._rows.set(key, after), self._count + len(after) - len(before))
+
+    def remove(self, thing: Address) -> AddressTable:
+        key = (thing.network_id, thing.version)
+        rest = self._rows[key].delete(thing.ip)
+        return AddressTable(self._rows.set(key, rest) if rest else self._rows.delete(key), self._count - 1)
+
+
+_NO_ROWS: Map[int, Address] = Map()
