@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vipnet.addresses import parse_ip4
-from vipnet.config import Config, UplinkConfig, config_from, load_config, store_path, uplink_of, uplinks
+from vipnet.config import Config, UplinkConfig, config_from, load_config, store_path
 from vipnet.errors import InputParameterError
 from vipnet.intents import Uplink
 
@@ -72,11 +72,11 @@ def test_uplinks_are_numbered_by_name(tmp_path: Path) -> None:
     config = _read(tmp_path, _WHOLE)
     bgp = Uplink(name="bgp", index=0, device="eth3", address=None, gateway=None)
     pub = Uplink(name="pub", index=1, device="eth1", address=(_address("203.0.113.2"), 24), gateway=_address("203.0.113.1"))
-    assert uplinks(config) == (bgp, pub)
-    assert uplink_of(config, "bgp") == bgp
-    assert uplink_of(config, "pub") == pub
-    assert uplink_of(config, "public") == pub
-    assert uplink_of(config, "web") is None
+    assert config.ways == (bgp, pub)
+    assert config.way_of["bgp"] == bgp
+    assert config.way_of["pub"] == pub
+    assert config.way_of["public"] == pub
+    assert config.way_of.get("web") is None
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any, TypeGuard, get_args
@@ -20,7 +21,7 @@ from vipnet.errors import InputParameterError
 from vipnet.intents import Uplink
 from vipnet.model import DEVICE_NAME, AllocDir, check_name
 
-__all__ = ["ClassicConfig", "Config", "UplinkConfig", "config_from", "load_config", "store_path", "uplink_of", "uplinks"]
+__all__ = ["ClassicConfig", "Config", "UplinkConfig", "config_from", "load_config", "store_path"]
 
 _BACKEND_HEADER = re.compile(r"^[ \t]*\[backend\.", re.MULTILINE)
 
@@ -79,7 +80,7 @@ class ClassicConfig:
         _check_device("classic", self.name, self.device)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what follows from it is computed once and kept
 class Config:
     """A whole configuration; `uplinks` and `classic` by name, `backends` the options of each backend, unchecked.
 
@@ -102,6 +103,19 @@ class Config:
         _check_one_uplink_each(
             [(network, name) for name, uplink in self.uplinks.items() for network in {name, *uplink.networks}], "network"
         )
+
+    @cached_property
+    def ways(self) -> tuple[Uplink, ...]:
+        """The configured uplinks in the order of their names."""
+        return tuple(
+            Uplink(name=name, index=index, device=uplink.device, address=uplink.interface, gateway=uplink.gateway_ip)
+            for index, (name, uplink) in enumerate(sorted(self.uplinks.items()))
+        )
+
+    @cached_property
+    def way_of(self) -> Mapping[str, Uplink]:
+        """The uplink of an EIP network by the network's name: the one of its name, or the one that names it."""
+        return {name: way for way in self.ways for name in (way.name, *self.uplinks[way.name].networks)}
 
 
 def load_config(path: Path) -> Config:
@@ -131,22 +145,6 @@ def config_from(mapping: Mapping[str, Any], *, source: str) -> Config:
         return Config(**values)
     except InputParameterError as error:
         raise InputParameterError(f"{source}: {error.details}") from error
-
-
-def uplinks(config: Config) -> tuple[Uplink, ...]:
-    """Return the configured uplinks in the order of their names."""
-    return tuple(
-        Uplink(name=name, index=index, device=uplink.device, address=uplink.interface, gateway=uplink.gateway_ip)
-        for index, (name, uplink) in enumerate(sorted(config.uplinks.items()))
-    )
-
-
-def uplink_of(config: Config, network_name: str) -> Uplink | None:
-    """Return the uplink of an EIP network: the one of its name, or the one that names it; None when there is none."""
-    for uplink in uplinks(config):
-        if network_name == uplink.name or network_name in config.uplinks[uplink.name].networks:
-            return uplink
-    return None
 
 
 def store_path(url: str) -> Path | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, assert_never
 
-from vipnet.config import Config, uplink_of, uplinks
+from vipnet.config import Config
 from vipnet.intents import (
     EipMapping,
     Intent,
@@ -62,45 +62,44 @@ def all_scopes(topology: Topology) -> Iterator[Scope]:
     yield from (Scope("eip", eip.id) for eip in topology.all(Eip))
 
 
-def scopes_of(topology: Topology, thing: Thing) -> set[Scope]:
-    """The scopes that an object of this topology takes part in."""
-    match thing:
-        case Vpc():
-            return {Scope("vpc", thing.id), _UPLINKS}
-        case Network():
-            return {Scope("network", thing.id)}
-        case Nic():
-            return {Scope("port", thing.id), *_server_scopes(topology, thing.server_id)}
-        case Server():
-            return _server_scopes(topology, thing.id)
-        case Membership():
-            return {*_server_scopes(topology, thing.server_id), *_group_scopes(topology, thing.group_id)}
-        case Vip():
-            return {Scope("vip", thing.id), *_group_scopes(topology, thing.group_id)}
-        case Eip():
-            return {Scope("eip", thing.id)}
-        case InstanceGroup() | Host() | Address():
-            return set()
-        case _:
-            assert_never(thing)
-
-
-def _server_scopes(topology: Topology, server_id: str) -> set[Scope]:
-    scopes = {Scope("port", nic.id) for nic in topology.by(Nic, "server_id", server_id)}
-    for row in topology.by(Membership, "server_id", server_id):
-        scopes |= _group_scopes(topology, row.group_id)
-    return scopes
-
-
-def _group_scopes(topology: Topology, group_id: str) -> set[Scope]:
-    """Its VIPs with their EIPs, and the ports of its members: each may use the VIP and reach the others by VRRP."""
+def scopes_of(topology: Topology, things: Iterable[Thing]) -> set[Scope]:
+    """The scopes that objects of this topology take part in. Each server and group is looked at once, whatever brings it up."""
     scopes = set[Scope]()
-    for vip in topology.by(Vip, "group_id", group_id):
-        scopes.add(Scope("vip", vip.id))
-        scopes |= {Scope("eip", eip.id) for eip in topology.by(Eip, "vip_id", vip.id)}
-    for row in topology.by(Membership, "group_id", group_id):
-        scopes |= {Scope("port", nic.id) for nic in topology.by(Nic, "server_id", row.server_id)}
-    return scopes
+    servers, ports, groups = set[str](), set[str](), set[str]()
+    for thing in things:
+        match thing:
+            case Vpc():
+                scopes |= {Scope("vpc", thing.id), _UPLINKS}
+            case Network():
+                scopes.add(Scope("network", thing.id))
+            case Nic():
+                scopes.add(Scope("port", thing.id))
+                servers.add(thing.server_id)
+            case Server():
+                servers.add(thing.id)
+            case Membership():
+                ports.add(thing.server_id)
+                groups.add(thing.group_id)
+            case Vip():
+                scopes.add(Scope("vip", thing.id))
+                scopes.update(Scope("eip", eip.id) for eip in topology.by(Eip, "vip_id", thing.id))
+                groups.add(thing.group_id)
+            case Eip():
+                scopes.add(Scope("eip", thing.id))
+            case InstanceGroup() | Host() | Address():
+                pass
+            case _:
+                assert_never(thing)
+    return scopes | _around(topology, servers, ports, groups)
+
+
+def _around(topology: Topology, servers: set[str], ports: set[str], groups: set[str]) -> set[Scope]:
+    """Of `servers` their ports and groups, of `groups` the VIPs and the ports of all members: each may use the VIP and
+    reach the others by VRRP; of `ports` the ports alone."""
+    groups = groups | {row.group_id for id in servers for row in topology.by(Membership, "server_id", id)}
+    ports = ports | servers | {row.server_id for id in groups for row in topology.by(Membership, "group_id", id)}
+    vips = {Scope("vip", vip.id) for id in groups for vip in topology.by(Vip, "group_id", id)}
+    return vips | {Scope("port", nic.id) for id in ports for nic in topology.by(Nic, "server_id", id)}
 
 
 def derive(topology: Topology, config: Config, scopes: Iterable[Scope]) -> dict[str, Intent]:
@@ -140,7 +139,7 @@ def _vpc(topology: Topology, config: Config, id: str) -> Iterator[Intent]:
         tag=vpc.tag,
         mode=mode,
         mac=mac_of(vpc.id),
-        uplinks=() if mode == "none" else uplinks(config),
+        uplinks=() if mode == "none" else config.ways,
     )
 
 
@@ -149,7 +148,7 @@ def _uplinks(topology: Topology, config: Config) -> Iterator[Intent]:
     modes = {mode for mode in ("eip", "distgw", "eip-distgw") if topology.has(Vpc, "external_access_mode", mode)}
     if not modes:
         return
-    ways = uplinks(config)
+    ways = config.ways
     own = next((way.name for way in ways if way.address is not None), None) if modes - {"eip"} else None
     for way in ways:
         yield UplinkSwitching(uplink=way, masquerade=way.name == own)
@@ -259,7 +258,7 @@ def _eip(topology: Topology, config: Config, id: str) -> Iterator[Intent]:
         eip=eip.ip,
         vip=vip.ip,
         bandwidth=eip.bandwidth,
-        uplink=uplink_of(config, topology.at(Network, eip.network_id).name),
+        uplink=config.way_of.get(topology.at(Network, eip.network_id).name),
     )
 
 

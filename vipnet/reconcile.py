@@ -61,13 +61,8 @@ def change_work(
 
     An intent of the new state that the backend cannot keep is a DataplaneError, or set aside if not `strict`.
     """
-    scopes = {
-        scope
-        for change in changes
-        for snapshot, thing in ((base, change.before), (topology, change.after))
-        if thing is not None
-        for scope in scopes_of(snapshot, thing)
-    }
+    scopes = scopes_of(base, (change.before for change in changes if change.before is not None))
+    scopes |= scopes_of(topology, (change.after for change in changes if change.after is not None))
     before, after = derive(base, config, scopes), derive(topology, config, scopes)
     desired, aside = (compile_strictly(backend, after.values()), []) if strict else compile_all(backend, after)
     return Work(before, after, diff(_compiled(backend, before), desired), released(before, after), aside)

@@ -25,7 +25,7 @@ _Shelf: TypeAlias = "T | tuple[T, ...] | Map[str, T]"
 
 
 class Table(Protocol[T]):
-    """What a topology asks of the objects of one kind. A value: `put` and `remove` give another one."""
+    """What a topology asks of the objects of one kind. A value: `change` gives another one."""
 
     def get(self, id: str) -> T | None:
         """The object of that id."""
@@ -43,12 +43,8 @@ class Table(Protocol[T]):
 
     def __len__(self) -> int: ...
 
-    def put(self, thing: T) -> Table[T]:
-        """The table with an object added, or in place of the one of its id."""
-        ...
-
-    def remove(self, thing: T) -> Table[T]:
-        """The table without an object that is in it."""
+    def change(self, old: T | None, new: T | None) -> Table[T]:
+        """The table with `new`, if any, in place of `old`, the object that is there now, if any. They have one id."""
         ...
 
 
@@ -59,9 +55,7 @@ class Addresses(Table[Address], Protocol):
         """The row of an address; None: it is plainly free."""
         ...
 
-    def put(self, thing: Address) -> Addresses: ...
-
-    def remove(self, thing: Address) -> Addresses: ...
+    def change(self, old: Address | None, new: Address | None) -> Addresses: ...
 
 
 class MemoryTable(Generic[T]):
@@ -84,12 +78,15 @@ class MemoryTable(Generic[T]):
         return self._rows.get(thing.id)
 
     def by(self, field: str, value: object) -> Sequence[T]:
-        found = self._indexes[field].get(value)
-        if found is None:
-            return ()
-        if isinstance(found, tuple):
-            return found
-        return tuple(found.values()) if isinstance(found, Map) else (found,)
+        match self._indexes[field].get(value):
+            case None:
+                return ()
+            case tuple() as few:
+                return few
+            case Map() as many:
+                return tuple(many.values())
+            case alone:
+                return (alone,)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._rows.values())
@@ -97,34 +94,30 @@ class MemoryTable(Generic[T]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def put(self, thing: T) -> MemoryTable[T]:
-        id = thing.id
-        old = self._rows.get(id)
+    def change(self, old: T | None, new: T | None) -> MemoryTable[T]:
         indexes = self._indexes.copy()
         for field, index in indexes.items():
-            value = getattr(thing, field)
-            if old is not None and (before := getattr(old, field)) != value and before is not None:
-                index = _without(index, before, id)  # noqa: PLW2901 -- taken from one value, put to another
-            indexes[field] = index if value is None else _with(index, value, thing)
-        return MemoryTable(self._rows.set(id, thing), indexes)
-
-    def remove(self, thing: T) -> MemoryTable[T]:
-        id = thing.id
-        indexes = self._indexes.copy()
-        for field, index in indexes.items():
-            value = getattr(thing, field)
-            if value is not None:
-                indexes[field] = _without(index, value, id)
-        return MemoryTable(self._rows.delete(id), indexes)
+            before = None if old is None else getattr(old, field)
+            after = None if new is None else getattr(new, field)
+            if old is not None and before is not None and before != after:
+                index = _without(index, before, old.id)  # noqa: PLW2901 -- out of one place, into another
+            if new is not None and after is not None:
+                index = _with(index, after, new, is_new=before != after)  # noqa: PLW2901
+            indexes[field] = index
+        if new is None:
+            return self if old is None else MemoryTable(self._rows.delete(old.id), indexes)
+        return MemoryTable(self._rows.set(new.id, new), indexes)
 
 
-def _with(index: Map[Any, _Shelf[T]], value: object, thing: T) -> Map[Any, _Shelf[T]]:
+def _with(index: Map[Any, _Shelf[T]], value: object, thing: T, *, is_new: bool) -> Map[Any, _Shelf[T]]:
     found = index.get(value)
     if found is None:
         return index.set(value, thing)
     if isinstance(found, Map):
         return index.set(value, found.set(thing.id, thing))
-    others = tuple(one for one in (found if isinstance(found, tuple) else (found,)) if one.id != thing.id)
+    others = found if isinstance(found, tuple) else (found,)
+    if not is_new:
+        others = tuple(one for one in others if one.id != thing.id)
     return index.set(value, _shelf((*others, thing)))
 
 
@@ -177,16 +170,15 @@ class AddressTable:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, thing: Address) -> AddressTable:
+    def change(self, old: Address | None, new: Address | None) -> AddressTable:
+        thing = old if new is None else new
+        if thing is None:
+            return self
         key = (thing.network_id, thing.version)
         before = self._rows.get(key, _NO_ROWS)
-        after = before.set(thing.ip, thing)
-        return AddressTable(self._rows.set(key, after), self._count + len(after) - len(before))
-
-    def remove(self, thing: Address) -> AddressTable:
-        key = (thing.network_id, thing.version)
-        rest = self._rows[key].delete(thing.ip)
-        return AddressTable(self._rows.set(key, rest) if rest else self._rows.delete(key), self._count - 1)
+        after = before.delete(thing.ip) if new is None else before.set(thing.ip, new)
+        rows = self._rows.set(key, after) if after else self._rows.delete(key)
+        return AddressTable(rows, self._count + len(after) - len(before))
 
 
 _NO_ROWS: Map[int, Address] = Map()

@@ -86,17 +86,17 @@ class Topology:
 
     def get(self, kind: type[T], id: str) -> T | None:
         """The object of that id, or None."""
-        return cast(T | None, self._tables[kind].get(id))
+        return self._tables[kind].get(id)
 
     def at(self, kind: type[T], id: str) -> T:
         """The object of an id that is known to exist."""
-        found = self._tables[kind].get(id)
+        found: T | None = self._tables[kind].get(id)
         assert found is not None, f"no {kind.__name__} {id}"
-        return cast(T, found)
+        return found
 
     def present(self, thing: T) -> T | None:
         """The object that has the id of this one, or None."""
-        return cast(T | None, self._tables[type(thing)].present(thing))
+        return self._tables[type(thing)].present(thing)
 
     def all(self, kind: type[T]) -> Iterator[T]:
         """Every object of a kind, in no order."""
@@ -116,7 +116,7 @@ class Topology:
 
     def address(self, network_id: str, version: int, ip: int) -> Address | None:
         """The row of an address; None: it is plainly free."""
-        return cast(Addresses, self._tables[Address]).at(network_id, version, ip)
+        return cast("Addresses", self._tables[Address]).at(network_id, version, ip)
 
     def pool(self, network_id: str, version: int) -> AddressPool | None:
         """The address pool of a network for IP version 4 or 6; None when it has no such range."""
@@ -129,16 +129,17 @@ class Topology:
 
     def put(self, thing: Thing) -> Topology:
         """The topology with an object added, or replaced by this one of the same id."""
-        kind = type(thing)
-        table = self._tables[kind]
-        tables = {**self._tables, kind: table.put(thing)}
-        return Topology(tables, self._repooled(table.present(thing), thing) if kind in _POOLED else self._pools)
+        return self.change(self.present(thing), thing)
 
     def remove(self, thing: Thing) -> Topology:
         """The topology without an object that is in it."""
-        kind = type(thing)
-        tables = {**self._tables, kind: self._tables[kind].remove(thing)}
-        return Topology(tables, self._repooled(thing, None) if kind in _POOLED else self._pools)
+        return self.change(thing, None)
+
+    def change(self, old: Thing | None, new: Thing | None) -> Topology:
+        """The topology with `new`, if any, in place of `old`, the object of that id that is in it now, if any."""
+        kind = type(old if new is None else new)
+        tables = {**self._tables, kind: self._tables[kind].change(old, new)}
+        return Topology(tables, self._repooled(old, new) if kind in _POOLED else self._pools)
 
     def _repooled(self, old: Thing | None, new: Thing | None) -> Pools:
         pools = self._pools
@@ -155,7 +156,7 @@ class Topology:
             case Vip(vrid=int(vrid)):
                 return _changed(pools, (new.network_id, _VRIDS), lambda pool: _vrid_taken(pool, vrid))
             case Network():
-                return self._ranges(cast(Network | None, old), new)
+                return self._ranges(cast("Network | None", old), new)
             case _:
                 return pools if not isinstance(old, Network) else self._ranges(old, None)
 
@@ -165,7 +166,7 @@ class Topology:
         for version in before.keys() | after.keys():
             if before.get(version) == after.get(version):
                 continue
-            id = cast(Network, new or old).id
+            id = cast("Network", new or old).id
             span = after.get(version)
             if span is None:
                 pools = pools.delete((id, version))

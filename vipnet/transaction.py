@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from vipnet.operations.draft import Draft
 from vipnet.plan import Plan
 from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs, Whole
 from vipnet.viewer import Viewer
+from vipnet.views import Warnings
 
 __all__ = ["AllVerbs", "Transaction"]
 
@@ -41,7 +41,10 @@ class Transaction(AllVerbs):
         draft = Draft(self._draft.topology, self._draft.config, self._draft.world)
         result = operation(draft)
         self._draft.take_over(draft)
-        return view(replace(self.read(), warnings=tuple(draft.warnings)), result)
+        return view(self._viewer(tuple(draft.warnings)), result)
 
     def read(self) -> Viewer:
-        return Viewer(self._draft.topology, now=self._draft.world.clock())
+        return self._viewer(())
+
+    def _viewer(self, warnings: Warnings) -> Viewer:
+        return Viewer(self._draft.topology, warnings=warnings, now=self._draft.world.clock())

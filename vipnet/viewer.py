@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vipnet.addresses import format_ip, format_ip4, format_ip6
 from vipnet.errors import InvalidStatusError
 from vipnet.model import Address, Eip, Host, InstanceGroup, Membership, Network, Nic, Server, Vip, Vpc
 from vipnet.operations.addresses import holder
-from vipnet.operations.groups import eip_of, members_of, vips_of
+from vipnet.operations.groups import eips_of, members_of, vips_of
 from vipnet.operations.vips import member_network
 from vipnet.operations.why import iso_time, why
 from vipnet.topology import Topology
@@ -162,7 +162,7 @@ class Viewer:
         """Every (version, address) that reaches a server: its NICs', the VIPs of its groups and their EIPs."""
         vips = [vip for group in self.groups_of(server) for vip in vips_of(self.topology, group)]
         pairs = [(nic.ip, nic.ip6) for nic in self.nics_of(server)] + [(vip.ip, vip.ip6) for vip in vips]
-        public = [eip.ip for vip in vips for eip in self.topology.by(Eip, "vip_id", vip.id)]
+        public = [eip.ip for eip in eips_of(self.topology, vips)]
         four = {(4, int(ip)) for ip in [*(ip for ip, _ in pairs), *public]}
         return four | {(6, int(ip)) for _, ip in pairs if ip is not None}
 
@@ -176,8 +176,9 @@ class Viewer:
         )
 
     def group(self, group: InstanceGroup) -> GroupView:
-        vips = vips_of(self.topology, group)
-        eip = eip_of(self.topology, group)
+        topology = self.topology
+        vips = vips_of(topology, group)
+        eip = next(eips_of(topology, vips), None) if vips else None
         network = self._network_of(group, vips)
         return GroupView(
             id=group.id,
@@ -187,7 +188,7 @@ class Viewer:
             status=self.transitions.get(group.id, "init"),
             granularity=group.granularity,
             force_dispersion=group.force_dispersion,
-            guest_count=len(members_of(self.topology, group)),
+            guest_count=len(topology.by(Membership, "group_id", group.id)),
             vips=tuple(text for vip in vips for text in _texts(vip)),
             vip_eip=None if eip is None else format_ip4(eip.ip),
             network=None if network is None else network.name,
@@ -197,7 +198,7 @@ class Viewer:
             warnings=self.warnings,
         )
 
-    def _network_of(self, group: InstanceGroup, vips: list[Vip]) -> Network | None:
+    def _network_of(self, group: InstanceGroup, vips: Sequence[Vip]) -> Network | None:
         """The VIP's network, else the members'; None when they are in several."""
         if vips:
             return self.topology.at(Network, vips[0].network_id)

@@ -117,6 +117,7 @@ def _create(
     bandwidth: int | None,
     charge_type: ChargeType,
     auto_dellocate: bool,
+    vip_id: str | None = None,
 ) -> Eip:
     id = draft.world.new_id()
     request = Request(
@@ -137,7 +138,7 @@ def _create(
         bgp_type=network.bgp_type,
         charge_type=charge_type,
         auto_dellocate=auto_dellocate,
-        vip_id=None,
+        vip_id=vip_id,
     )
     draft.put(eip)
     return eip
@@ -185,8 +186,7 @@ def create_eip_for_group(
     zone = draft.topology.at(Network, vip.network_id).zone
     network = _choose_network(draft, group.project, zone, bgp_type or "", wanted)
     name = _name_for(draft, group)
-    eip = _create(draft, name, group.project, network, wanted, "eip_addr", mbps, mode, auto_dellocate)
-    draft.put(replace(eip, vip_id=vip.id))
+    _create(draft, name, group.project, network, wanted, "eip_addr", mbps, mode, auto_dellocate, vip.id)
     return group
 
 

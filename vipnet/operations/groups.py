@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from vipnet.errors import (
     ConflictError,
@@ -30,6 +31,7 @@ __all__ = [
     "create_group",
     "delete_group",
     "eip_of",
+    "eips_of",
     "join",
     "join_groups",
     "leave",
@@ -183,18 +185,24 @@ def check_label(what: str, value: str | None, most: int) -> str:
 
 def members_of(topology: Topology, group: InstanceGroup) -> list[Server]:
     """The members of a group in the order of joining."""
-    rows = sorted(topology.by(Membership, "group_id", group.id), key=lambda row: row.position)
+    rows = sorted(topology.by(Membership, "group_id", group.id), key=attrgetter("position"))
     return [topology.at(Server, row.server_id) for row in rows]
 
 
-def vips_of(topology: Topology, group: InstanceGroup) -> list[Vip]:
+def vips_of(topology: Topology, group: InstanceGroup) -> Sequence[Vip]:
     """The VIPs of a group by address."""
-    return sorted(topology.by(Vip, "group_id", group.id), key=lambda vip: vip.ip)
+    vips = topology.by(Vip, "group_id", group.id)
+    return vips if len(vips) < 2 else sorted(vips, key=attrgetter("ip"))
 
 
 def eip_of(topology: Topology, group: InstanceGroup) -> Eip | None:
     """The EIP that is mapped to a VIP of the group."""
-    return next((eip for vip in vips_of(topology, group) for eip in topology.by(Eip, "vip_id", vip.id)), None)
+    return next(eips_of(topology, topology.by(Vip, "group_id", group.id)), None)
+
+
+def eips_of(topology: Topology, vips: Iterable[Vip]) -> Iterator[Eip]:
+    """The EIPs that are mapped to VIPs."""
+    return (eip for vip in vips for eip in topology.by(Eip, "vip_id", vip.id))
 
 
 def delete_group(draft: Draft, ref: str) -> InstanceGroup:

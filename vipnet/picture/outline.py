@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -171,7 +171,7 @@ class _Outliner:
             marks=tuple(mark for mark, holds in marks.items() if holds),
         )
 
-    def _member_ips(self, server: Server, vips: list[Vip]) -> tuple[str, ...]:
+    def _member_ips(self, server: Server, vips: Sequence[Vip]) -> tuple[str, ...]:
         nics = sorted(self._topology.by(Nic, "server_id", server.id), key=lambda nic: nic.position)
         networks = {vip.network_id for vip in vips}
         return tuple(ip for nic in nics if not networks or nic.network_id in networks for ip in _ips(nic))
