@@ -187,6 +187,16 @@ def test_verbs_of_the_controller_inside_a_transaction_are_refused() -> None:
     assert [host.name for host in cloud.hosts.list()] == ["h1"]
 
 
+def test_a_transaction_that_has_ended_takes_no_verb() -> None:
+    cloud, _ = make()
+    with cloud.transaction() as tx:
+        tx.hosts.create("h1")
+    for verb in (tx.hosts.list, lambda: tx.hosts.create("h2")):
+        with pytest.raises(vipnet.InvalidStatusError, match="the transaction has ended"):
+            verb()
+    assert [host.name for host in cloud.hosts.list()] == ["h1"]
+
+
 def test_verbs_of_other_threads_run_before_or_after_a_transaction() -> None:
     cloud, _ = make()
     entered = threading.Event()

@@ -195,6 +195,7 @@ class Controller(AllVerbs):
             except StaleError as error:
                 raise ConflictError("another process changed the store meanwhile; run the transaction again") from error
             finally:
+                self._open.end()
                 self._open = None
 
     @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from vipnet.errors import InvalidStatusError
 from vipnet.operations.draft import Draft
 from vipnet.plan import Plan
 from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs, Whole
@@ -34,17 +35,29 @@ class Transaction(AllVerbs):
 
     def __init__(self, draft: Draft) -> None:
         super().__init__()
-        self._draft = draft
+        self._open: Draft | None = draft
         self.plan: Plan[Any] = Plan()
 
+    def end(self) -> None:
+        """Let go of the draft, which may be large; no verb works any more."""
+        self._open = None
+
+    @property
+    def _draft(self) -> Draft:
+        if self._open is None:
+            raise InvalidStatusError("the transaction has ended; begin another one")
+        return self._open
+
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        draft = Draft(self._draft.topology, self._draft.config, self._draft.world)
+        whole = self._draft
+        draft = Draft(whole.topology, whole.config, whole.world)
         result = operation(draft)
-        self._draft.take_over(draft)
+        whole.take_over(draft)
         return view(self._viewer(tuple(draft.warnings)), result)
 
     def read(self) -> Viewer:
         return self._viewer(())
 
     def _viewer(self, warnings: Warnings) -> Viewer:
-        return Viewer(self._draft.topology, warnings=warnings, now=self._draft.world.clock())
+        draft = self._draft
+        return Viewer(draft.topology, warnings=warnings, now=draft.world.clock())
