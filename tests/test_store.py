@@ -107,6 +107,20 @@ def test_one_who_slept_longer_than_the_log_reads_everything_anew(tmp_path: Path,
     two.close()
 
 
+def test_a_change_too_large_for_the_log_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vipnet.sqlstore.MOST_LOGGED", 2)
+    one, two = controller(tmp_path / "s.db"), controller(tmp_path / "s.db")
+    with one.transaction() as tx:
+        for number in range(3):
+            tx.hosts.create(f"h{number}")
+    one.hosts.create("last")
+    with sqlite3.connect(tmp_path / "s.db") as sql:
+        assert sql.execute("SELECT object FROM changes").fetchall() == [(one.hosts.list()[-1].id,)]
+    assert [host.name for host in two.hosts.list()] == ["h0", "h1", "h2", "last"]
+    one.close()
+    two.close()
+
+
 def test_the_store_is_the_last_word_where_no_lock_was_held(tmp_path: Path) -> None:
     cloud = controller(tmp_path / "s.db")
     fill(cloud)

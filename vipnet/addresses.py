@@ -15,6 +15,7 @@ __all__ = [
     "format_ip",
     "format_ip4",
     "format_ip6",
+    "ip_of",
     "parse_ip",
     "parse_ip4",
     "parse_ip6",
@@ -91,6 +92,11 @@ def parse_prefix6(text: str, *, what: str) -> IPv6Network:
         return IPv6Network(text if "/" in text and "%" not in text else "")
     except ValueError as error:
         raise InputParameterError(f"{what} {text!r} is no IPv6 prefix without host bits; write it like 2001:db8::/64") from error
+
+
+def ip_of(text: str) -> int:
+    """The address of text that vipnet wrote itself."""
+    return int.from_bytes(socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text))
 
 
 def parse_mac(text: str, *, what: str) -> str:

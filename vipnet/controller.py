@@ -67,9 +67,13 @@ class Controller(AllVerbs):
         store: str | None = None,
         backend: str | None = None,
         world: World | None = None,
+        by_key: bool = False,
         **options: Any,
     ) -> Controller:
         """Open a configuration file, or a Config, or the defaults; `store`, `backend` and the backend's options win over it.
+
+        With `by_key` objects are read from the store as they are asked for, instead of all at once: for processes that make
+        a few changes and end. `topology` must then not be used after `close`.
 
         Raises InputParameterError for a wrong configuration or a store that is bound otherwise.
         """
@@ -83,7 +87,7 @@ class Controller(AllVerbs):
         )
         plane = kind(context)
         try:
-            opened = open_store(settings.store)
+            opened = open_store(settings.store, by_key=by_key)
         except BaseException:
             plane.close()
             raise

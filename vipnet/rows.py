@@ -5,36 +5,41 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from vipnet.addresses import format_ip
+from vipnet.addresses import format_ip, ip_of
 from vipnet.model import Address, Thing
-from vipnet.topology import KINDS
+from vipnet.topology import INDEXES, KINDS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, MetaData, Table
+    from sqlalchemy import Column, Index, MetaData, Table
 
 __all__ = ["Schema", "address_fields", "decoded", "encoded", "key_of", "make_schema", "table_name"]
+
+T = TypeVar("T", bound=Thing)
 
 _TABLE_NAMES = {"InstanceGroup": "instancegroups", "Address": "addresses"}
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The tables: `meta` (schema version, binding, stamp), `revisions`, `changes` (their log), one for each kind of object."""
+    """The tables: `meta` (schema version, binding, stamp), `revisions`, `changes` (their log), one for each kind of object.
+
+    `blocks`: which addresses have a row, 4,096 in a row, so that pools are made without reading each address.
+    """
 
     metadata: MetaData
     meta: Table
     revisions: Table
     changes: Table
+    blocks: Table
     tables: Mapping[type[Thing], Table]
 
 
 @functools.cache
 def make_schema() -> Schema:
     """Describe the tables; once a process, since describing them costs more than a small transaction."""
-    from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text
+    from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, String, Table, Text
 
     metadata = MetaData()
     meta = Table("meta", metadata, Column("key", String(32), primary_key=True), Column("value", Text, nullable=False))
@@ -45,6 +50,7 @@ def make_schema() -> Schema:
         Column("state", String(16), nullable=False, index=True),
         Column("transitions", Text, nullable=False),
         Column("released", Text, nullable=False),
+        Column("logged", Boolean, nullable=False),
     )
     changes = Table(
         "changes",
@@ -55,11 +61,19 @@ def make_schema() -> Schema:
         Column("object", String(300), nullable=False),
         Column("row", Text, nullable=True),
     )
-    tables = {kind: Table(table_name(kind), metadata, *_columns(kind)) for kind in KINDS}
-    return Schema(metadata, meta, revisions, changes, tables)
+    blocks = Table(
+        "blocks",
+        metadata,
+        Column("network_id", String(300), primary_key=True),
+        Column("version", BigInteger, primary_key=True, autoincrement=False),
+        Column("first", String(39), primary_key=True),
+        Column("bits", LargeBinary, nullable=False),
+    )
+    tables = {kind: Table(table_name(kind), metadata, *_columns(kind), *_indexes(kind)) for kind in KINDS}
+    return Schema(metadata, meta, revisions, changes, blocks, tables)
 
 
-def table_name(kind: type[Thing]) -> str:
+def table_name(kind: type[Any]) -> str:
     """What the table of a kind is called, here and in an export."""
     return _TABLE_NAMES.get(kind.__name__, f"{kind.__name__.lower()}s")
 
@@ -80,6 +94,20 @@ def _columns(kind: type[Thing]) -> list[Column[Any]]:
     ]
 
 
+def _indexes(kind: type[Thing]) -> list[Index]:
+    """By what objects are looked up, and the few addresses that something still happens to."""
+    from sqlalchemy import Index, text
+
+    name = table_name(kind)
+    if kind is Address:
+        return [
+            Index("addresses_leaving", "state", sqlite_where=text("state = 'leaving'")),
+            Index("addresses_until", "network_id", "version", sqlite_where=text("until IS NOT NULL")),
+        ]
+    columns = {"vrid_key": ("network_id", "vrid")}
+    return [Index(f"{name}_{field}", *columns.get(field, (field,))) for field in INDEXES[kind]]
+
+
 def _sql_type(kind: type[Thing], name: str, words: str) -> Any:
     """The column type of a field, from its annotation, which is text (PEP 563)."""
     from sqlalchemy import BigInteger, Boolean, Float, String
@@ -92,22 +120,23 @@ def _sql_type(kind: type[Thing], name: str, words: str) -> Any:
 
 def encoded(thing: Thing) -> dict[str, Any]:
     """The row of an object."""
-    row = {item.name: getattr(thing, item.name) for item in fields(thing)}
-    for name, version in address_fields(type(thing)).items():
+    names, addresses, _ = _SHAPES[type(thing)]
+    row = {name: getattr(thing, name) for name in names}
+    for name, version in addresses:
         if row[name] is not None:
             row[name] = format_ip(version or row["version"], row[name])
     return row
 
 
-def decoded(kind: type[Thing], row: Mapping[str, Any]) -> Thing:
+def decoded(kind: type[T], row: Mapping[Any, Any]) -> T:
     """The object of a row."""
     values = dict(row)
-    for name in address_fields(kind):
+    _, addresses, flags = _SHAPES[kind]
+    for name, _ in addresses:
         if values[name] is not None:
-            values[name] = int(ip_address(values[name]))
-    for item in fields(kind):
-        if item.type == "bool":  # SQLite has none
-            values[item.name] = bool(values[item.name])
+            values[name] = ip_of(values[name])
+    for name in flags:  # SQLite has no booleans
+        values[name] = bool(values[name])
     return kind(**values)
 
 
@@ -122,3 +151,14 @@ def address_fields(kind: type[Thing]) -> dict[str, int]:
     if kind is Address:
         return {"ip": 0}
     return {item.name: int(str(item.type)[2]) for item in fields(kind) if str(item.type).startswith(("Ip4", "Ip6"))}
+
+
+_SHAPES: Mapping[type[Any], tuple[tuple[str, ...], tuple[tuple[str, int], ...], tuple[str, ...]]] = {
+    kind: (
+        tuple(item.name for item in fields(kind)),
+        tuple(address_fields(kind).items()),
+        tuple(item.name for item in fields(kind) if item.type == "bool"),
+    )
+    for kind in KINDS
+}
+"""Of each kind the fields; which of them are addresses, of which version; which are yes or no."""

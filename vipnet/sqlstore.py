@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, event, func, inspect, select
+from sqlalchemy import URL, Connection, Engine, Table, bindparam, create_engine, event, func, inspect, literal_column, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
+from vipnet.addresses import format_ip
+from vipnet.blocks import Block, blocks_of
 from vipnet.errors import ConflictError, InputParameterError
 from vipnet.filelock import locked
 from vipnet.intents import Released
 from vipnet.model import Address, Network, Thing
 from vipnet.operations.draft import Change
 from vipnet.rows import decoded, encoded, key_of, make_schema
+from vipnet.sqlsource import SqlSource, read_all
 from vipnet.store import Loaded, News, Pending, StaleError
 from vipnet.topology import KINDS, Topology
 
-__all__ = ["KEPT_REVISIONS", "SCHEMA_VERSION", "SqlStore"]
+__all__ = ["KEPT_REVISIONS", "MOST_LOGGED", "SCHEMA_VERSION", "SqlStore"]
 
 SCHEMA_VERSION = 1
 KEPT_REVISIONS = 10_000
 """How many revisions the log of changes reaches back; a process that slept longer reads everything anew."""
+
+MOST_LOGGED = 10_000
+"""A change of more objects is not logged: the others read everything anew, which is as quick and needs no second copy."""
 
 KINDS_BY_NAME = {kind.__name__: kind for kind in KINDS}
 
@@ -35,10 +41,13 @@ KINDS_BY_NAME = {kind.__name__: kind for kind in KINDS}
 class SqlStore:
     """A store in a database, through SQLAlchemy Core. Not thread-safe: its Controller serialises."""
 
-    def __init__(self, url: str, path: Path | None) -> None:
+    def __init__(self, url: str, path: Path | None, *, by_key: bool = False) -> None:
         self._engine = _engine(url)
+        self._by_key = by_key
+        self._source: SqlSource | None = None
         self._path = path
         self._seen: int | None = None
+        self._url = url
         self.url = self._engine.url.render_as_string(hide_password=True)
         self._schema = make_schema()
         with self._transaction() as sql:
@@ -71,19 +80,17 @@ class SqlStore:
         return {row.key: row.value for row in sql.execute(self._schema.meta.select())}
 
     def load(self) -> Loaded:
-        topology = Topology.empty()
+        if self._by_key:
+            self._close_source()
+            self._source = SqlSource(_engine(self._url, begin="BEGIN"))
+            return self._loaded(self._source.sql, Topology.stored(self._source))
         with self._transaction() as sql:
-            for kind, table in self._schema.tables.items():
-                columns = ", ".join(table.columns.keys())
-                # driver SQL: compiling thirteen statements would cost a short-lived process more than running them
-                for row in sql.exec_driver_sql(f"SELECT {columns} FROM {table.name}").mappings():  # noqa: S608 -- our names
-                    topology = topology.put(decoded(kind, dict(row)))
-            revisions = sql.execute(self._schema.revisions.select().order_by(self._schema.revisions.c.id)).all()
-        return Loaded(
-            topology=topology,
-            revision=max((row.id for row in revisions), default=0),
-            pending=tuple(_pending(row) for row in revisions if row.state == "pending"),
-        )
+            return self._loaded(sql, Topology.of({kind: read_all(sql, kind) for kind in KINDS}))
+
+    def _loaded(self, sql: Connection, topology: Topology) -> Loaded:
+        table = self._schema.revisions
+        pending = sql.execute(table.select().where(table.c.state == "pending").order_by(table.c.id)).all()
+        return Loaded(topology=topology, revision=_newest(sql, table), pending=tuple(map(_pending, pending)))
 
     def check_binding(self, backend: str, host: str) -> None:
         with self._transaction() as sql:
@@ -126,8 +133,8 @@ class SqlStore:
             rows = sql.execute(table.select().where(table.c.id > since).order_by(table.c.id)).all()
             if not with_pending:
                 rows = list(itertools.takewhile(lambda row: row.state != "pending", rows))
-            if [row.id for row in rows] != list(range(since + 1, since + 1 + len(rows))):
-                return None  # trimmed away
+            if [row.id for row in rows if row.logged] != list(range(since + 1, since + 1 + len(rows))):
+                return None  # trimmed away, or too large
             last = rows[-1].id if rows else since
             within = log.select().where(log.c.revision > since, log.c.revision <= last)
             logged = sql.execute(within.order_by(log.c.revision, log.c.position)).all()
@@ -147,14 +154,15 @@ class SqlStore:
             "state": "pending",
             "transitions": json.dumps(dict(pending.transitions)),
             "released": json.dumps([asdict(released) for released in pending.released]),
+            "logged": len(changes) <= MOST_LOGGED,
         }
         table = self._schema.revisions
         with self._transaction() as sql:
-            newest = sql.execute(select(func.max(table.c.id))).scalar_one() or 0
-            if newest != pending.revision - 1:
+            if _newest(sql, table) != pending.revision - 1:
                 raise StaleError
             sql.execute(table.insert(), row)
-            sql.execute(self._schema.changes.insert(), _log(changes, pending.revision))
+            if row["logged"]:
+                sql.execute(self._schema.changes.insert(), _log(changes, pending.revision))
             self._write(sql, _begun(changes))
 
     def finish(self, revisions: Iterable[int], stamp: str) -> None:
@@ -163,8 +171,9 @@ class SqlStore:
         with self._transaction() as sql:
             if numbers:
                 sql.execute(table.update().where(table.c.id.in_(numbers)).values(state="programmed"))
-                leaving = addresses.c.state == "leaving"
-                sql.execute(addresses.delete().where(leaving, addresses.c.until.is_(None)))
+                leaving = addresses.c.state == literal_column("'leaving'")  # as in the condition of the index
+                free = sql.execute(addresses.select().where(leaving, addresses.c.until.is_(None))).mappings().all()
+                self._write(sql, [Change(decoded(Address, row), None) for row in free])
                 sql.execute(addresses.update().where(leaving).values(state="resting"))
                 old = max(numbers) - KEPT_REVISIONS
                 sql.execute(log.delete().where(log.c.revision <= old))
@@ -197,9 +206,29 @@ class SqlStore:
             match = [table.c[name] == bindparam(f"k_{name}") for name in key_of(things[0])]
             rows = [{**encoded(thing), **{f"k_{name}": value for name, value in key_of(thing).items()}} for thing in things]
             sql.execute(table.update().where(*match), rows)
+        self._write_blocks(sql, blocks_of(_addresses(gone)), blocks_of(_addresses(come)))
+
+    def _write_blocks(self, sql: Connection, gone: Mapping[Block, int], come: Mapping[Block, int]) -> None:
+        table = self._schema.blocks
+        for block in gone.keys() | come.keys():
+            key = {"network_id": block.network_id, "version": block.version, "first": format_ip(block.version, block.first)}
+            here = [table.c[name] == value for name, value in key.items()]
+            before = sql.execute(select(table.c.bits).where(*here).with_for_update()).scalar()
+            bits = (0 if before is None else int.from_bytes(before, "little")) & ~gone.get(block, 0) | come.get(block, 0)
+            values = {"bits": bits.to_bytes(512, "little")}
+            if before is None:
+                sql.execute(table.insert(), key | values)
+            else:
+                sql.execute(table.update().where(*here).values(values) if bits else table.delete().where(*here))
 
     def close(self) -> None:
+        self._close_source()
         self._engine.dispose()
+
+    def _close_source(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
 
 _ByKind = dict[type[Thing], list[Thing]]
@@ -214,6 +243,14 @@ def _sorted(changes: Sequence[Change]) -> tuple[_ByKind, _ByKind, _ByKind]:
         sort = gone if change.after is None else come if change.before is None else moved
         sort.setdefault(type(thing), []).append(thing)
     return gone, come, moved
+
+
+def _addresses(things: _ByKind) -> list[Address]:
+    return cast("list[Address]", things.get(Address, []))
+
+
+def _newest(sql: Connection, revisions: Table) -> int:
+    return sql.execute(select(func.max(revisions.c.id))).scalar_one() or 0
 
 
 def _begun(changes: Sequence[Change]) -> list[Change]:
@@ -262,7 +299,7 @@ def _pending(row: Any) -> Pending:
     )
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, begin: str = "BEGIN IMMEDIATE") -> Engine:
     if not url.startswith("sqlite:"):
         try:
             return create_engine(url)
@@ -284,7 +321,7 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(sql: Connection) -> None:
-        sql.exec_driver_sql("BEGIN IMMEDIATE")
+        sql.exec_driver_sql(begin)
 
     del on_connect, on_begin  # registered by the decorators
     return engine

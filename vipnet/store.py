@@ -106,8 +106,12 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-def open_store(url: str) -> Store:
-    """Open `memory:`, `sqlite:///PATH` (made with mode 0600 if absent) or a PostgreSQL URL."""
+def open_store(url: str, *, by_key: bool = False) -> Store:
+    """Open `memory:`, `sqlite:///PATH` (made with mode 0600 if absent) or a PostgreSQL URL.
+
+    With `by_key` the model of a file is not read at once but object by object, as it is asked for: what a short-lived
+    process wants, whose `load` must stay open as long as its topology is used.
+    """
     path = store_path(url)
     if url == "memory:":
         return MemoryStore()
@@ -116,7 +120,7 @@ def open_store(url: str) -> Store:
     if path is None:
         return SqlStore(url, None)
     _make_private(path)
-    return SqlStore(f"sqlite:///{path}", path)
+    return SqlStore(f"sqlite:///{path}", path, by_key=by_key)
 
 
 def _make_private(path: Path) -> None:

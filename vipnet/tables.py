@@ -6,14 +6,15 @@ million elastic IPs it was the smallest and the quickest; docs/design.md has the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from immutables import Map
 
+from vipnet.ipam import AddressPool
 from vipnet.model import Address, Thing
 
-__all__ = ["AddressTable", "Addresses", "MemoryTable", "Table"]
+__all__ = ["AddressTable", "Addresses", "MemoryTable", "PoolKey", "Pools", "Table"]
 
 T = TypeVar("T", bound=Thing)
 
@@ -58,6 +59,20 @@ class Addresses(Table[Address], Protocol):
     def change(self, old: Address | None, new: Address | None) -> Addresses: ...
 
 
+PoolKey = tuple[str, int]
+"""Network and IP version; version 0 is the network's VRIDs, which are given out like addresses."""
+
+
+class Pools(Protocol):
+    """The pools of all networks. A value: `set` and `delete` give another one."""
+
+    def get(self, key: PoolKey) -> AddressPool | None: ...
+
+    def set(self, key: PoolKey, val: AddressPool) -> Pools: ...
+
+    def delete(self, key: PoolKey) -> Pools: ...
+
+
 class MemoryTable(Generic[T]):
     """A table in memory. An object whose indexed field is None is not found by it."""
 
@@ -67,9 +82,10 @@ class MemoryTable(Generic[T]):
         self._rows, self._indexes = rows, indexes
 
     @classmethod
-    def empty(cls, fields: tuple[str, ...]) -> MemoryTable[T]:
-        """Make a table whose objects are found by these fields."""
-        return cls(Map(), {field: Map() for field in fields})
+    def of(cls, fields: tuple[str, ...], things: Iterable[T]) -> MemoryTable[T]:
+        """Make a table of objects, no two of one id, which are found by these fields."""
+        rows = Map({thing.id: thing for thing in things})
+        return cls(rows, {field: Map(_shelves(field, rows.values())) for field in fields})
 
     def get(self, id: str) -> T | None:
         return self._rows.get(id)
@@ -109,6 +125,14 @@ class MemoryTable(Generic[T]):
         return MemoryTable(self._rows.set(new.id, new), indexes)
 
 
+def _shelves(field: str, things: Iterable[T]) -> dict[Any, _Shelf[T]]:
+    found: dict[Any, list[T]] = {}
+    for thing in things:
+        if (value := getattr(thing, field)) is not None:
+            found.setdefault(value, []).append(thing)
+    return {value: _shelf(tuple(some)) for value, some in found.items()}
+
+
 def _with(index: Map[Any, _Shelf[T]], value: object, thing: T, *, is_new: bool) -> Map[Any, _Shelf[T]]:
     found = index.get(value)
     if found is None:
@@ -145,9 +169,12 @@ class AddressTable:
         self._rows, self._count = rows, count
 
     @classmethod
-    def empty(cls) -> AddressTable:
-        """Make a table of no address."""
-        return cls(Map(), 0)
+    def of(cls, rows: Iterable[Address]) -> AddressTable:
+        """Make a table of addresses, no two of them the same."""
+        found: dict[tuple[str, int], dict[int, Address]] = {}
+        for row in rows:
+            found.setdefault((row.network_id, row.version), {})[row.ip] = row
+        return cls(Map({key: Map(some) for key, some in found.items()}), sum(map(len, found.values())))
 
     def at(self, network_id: str, version: int, ip: int) -> Address | None:
         rows = self._rows.get((network_id, version))

@@ -7,12 +7,13 @@ rules, which is the operations' work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from immutables import Map
 
+from vipnet.blocks import blocks_of, pool_of
 from vipnet.ipam import AddressPool
 from vipnet.model import (
     DEFAULT_VPC,
@@ -28,9 +29,10 @@ from vipnet.model import (
     Vip,
     Vpc,
 )
-from vipnet.tables import Addresses, AddressTable, MemoryTable, Table
+from vipnet.stored import Source, StoredPools, StoredTable
+from vipnet.tables import Addresses, AddressTable, MemoryTable, PoolKey, Pools, Table
 
-__all__ = ["INDEXES", "KINDS", "PoolKey", "Pools", "Topology"]
+__all__ = ["INDEXES", "KINDS", "VRIDS", "Topology", "ranges_of"]
 
 T = TypeVar("T", bound=Thing)
 
@@ -51,20 +53,9 @@ INDEXES: Mapping[type[Thing], tuple[str, ...]] = {
 }
 """The fields by which objects of a kind are looked up. What is in a network is found by the addresses taken there."""
 
-PoolKey = tuple[str, int]
-"""Network and IP version; version 0 is the network's VRIDs, which are given out like addresses."""
+VRIDS = 0
+"""The VRIDs of a network have a pool in place of an IP version's."""
 
-_VRIDS = 0
-
-
-class Pools(Protocol):
-    """The pools of all networks. A value: `set` and `delete` give another one."""
-
-    def get(self, key: PoolKey) -> AddressPool | None: ...
-
-    def set(self, key: PoolKey, val: AddressPool) -> Pools: ...
-
-    def delete(self, key: PoolKey) -> Pools: ...
 
 
 def _classic() -> Vpc:
@@ -81,8 +72,30 @@ class Topology:
     @classmethod
     def empty(cls) -> Topology:
         """The model with nothing in it but the built-in classic VPC `default`."""
-        tables: dict[type[Any], Table[Any]] = {kind: MemoryTable.empty(INDEXES[kind]) for kind in KINDS}
-        return cls(tables | {Address: AddressTable.empty()}, Map()).put(_classic())
+        return cls.of({})
+
+    @classmethod
+    def of(cls, things: Mapping[type[Any], Iterable[Any]]) -> Topology:
+        """The model with these objects, by kind, no two of one id, and the built-in VPC."""
+        tables: dict[type[Any], Table[Any]] = {
+            kind: AddressTable.of(things.get(Address, ()))
+            if kind is Address
+            else MemoryTable.of(INDEXES[kind], things.get(kind, ()))
+            for kind in KINDS
+        }
+        bare = cls(tables, Map())
+        networks: Iterable[Network] = things.get(Network, ())
+        pools = {(network.id, version): pool for network in networks for version, pool in _pools_of(bare, network)}
+        for vip in bare.all(Vip):
+            if vip.vrid is not None:
+                pools[vip.network_id, VRIDS] = _vrid_taken(pools[vip.network_id, VRIDS], vip.vrid)
+        return cls(tables, Map(pools)).put(_classic())
+
+    @classmethod
+    def stored(cls, source: Source) -> Topology:
+        """The model in a source, whose objects are read as they are asked for, and the built-in VPC."""
+        tables = {kind: StoredTable.of(source, kind, INDEXES[kind]) for kind in KINDS}
+        return cls(tables, StoredPools(source)).put(_classic())
 
     def get(self, kind: type[T], id: str) -> T | None:
         """The object of that id, or None."""
@@ -124,7 +137,7 @@ class Topology:
 
     def free_vrid(self, network_id: str) -> int | None:
         """The lowest VRID that no VIP of a network has; None: all 255 are taken."""
-        pool = self._pools.get((network_id, _VRIDS))
+        pool = self._pools.get((network_id, VRIDS))
         return None if pool is None else pool.choose("stepup", random=int)
 
     def put(self, thing: Thing) -> Topology:
@@ -147,14 +160,14 @@ class Topology:
             case Address():
                 pools = _changed(pools, (old.network_id, old.version), lambda pool: _given_back(pool, old))
             case Vip(vrid=int(vrid)):
-                pools = _changed(pools, (old.network_id, _VRIDS), lambda pool: _vrid_given_back(pool, vrid))
+                pools = _changed(pools, (old.network_id, VRIDS), lambda pool: _vrid_given_back(pool, vrid))
             case _:
                 pass
         match new:
             case Address():
                 return _changed(pools, (new.network_id, new.version), lambda pool: _taken(pool, new))
             case Vip(vrid=int(vrid)):
-                return _changed(pools, (new.network_id, _VRIDS), lambda pool: _vrid_taken(pool, vrid))
+                return _changed(pools, (new.network_id, VRIDS), lambda pool: _vrid_taken(pool, vrid))
             case Network():
                 return self._ranges(cast("Network | None", old), new)
             case _:
@@ -162,7 +175,7 @@ class Topology:
 
     def _ranges(self, old: Network | None, new: Network | None) -> Pools:
         pools = self._pools
-        before, after = _ranges_of(old), _ranges_of(new)
+        before, after = ranges_of(old), ranges_of(new)
         for version in before.keys() | after.keys():
             if before.get(version) == after.get(version):
                 continue
@@ -171,23 +184,35 @@ class Topology:
             if span is None:
                 pools = pools.delete((id, version))
                 continue
-            pool = AddressPool.of(*span)
-            for address in self.by(Address, "network_id", id):
-                pool = _taken(pool, address) if address.version == version else pool
-            pools = pools.set((id, version), pool)
+            rows = [row for row in self.by(Address, "network_id", id) if row.version == version]
+            pools = pools.set((id, version), _filled(span, rows))
         return pools
 
 
 _POOLED = frozenset({Address, Vip, Network})
 
 
-def _ranges_of(network: Network | None) -> dict[int, tuple[int, int]]:
+def ranges_of(network: Network | None) -> dict[int, tuple[int, int]]:
+    """The pools that a network has, by IP version, and that of its VRIDs: first and last, inclusive."""
     if network is None:
         return {}
-    spans: dict[int, tuple[int, int]] = {4: (network.start, network.end), _VRIDS: (1, 255)}
+    spans: dict[int, tuple[int, int]] = {4: (network.start, network.end), VRIDS: (1, 255)}
     if network.start6 is not None and network.end6 is not None:
         spans[6] = (network.start6, network.end6)
     return spans
+
+
+def _pools_of(topology: Topology, network: Network) -> Iterator[tuple[int, AddressPool]]:
+    rows: dict[int, list[Address]] = {4: [], 6: [], VRIDS: []}
+    for row in topology.by(Address, "network_id", network.id):
+        rows[row.version].append(row)
+    for version, span in ranges_of(network).items():
+        yield version, _filled(span, rows[version])
+
+
+def _filled(span: tuple[int, int], rows: Sequence[Address]) -> AddressPool:
+    blocks = ((block.first, bits) for block, bits in blocks_of(rows).items())
+    return pool_of(*span, blocks, [row for row in rows if _deadline(row) is not None])
 
 
 def _changed(pools: Pools, key: PoolKey, change: Callable[[AddressPool], AddressPool]) -> Pools:

@@ -80,4 +80,4 @@ def opened(settings: Settings) -> Controller:
     """Open what the settings name."""
     from vipnet.controller import Controller
 
-    return Controller.open(settings.config, store=settings.store, backend=settings.backend)
+    return Controller.open(settings.config, store=settings.store, backend=settings.backend, by_key=True)
