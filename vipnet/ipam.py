@@ -1,62 +1,61 @@
 """Which addresses of a range are free, as an immutable value with integers inside.
 
-A pool is a 64-way tree over leaves of 4,096 addresses. A leaf is one int, bit set: taken; an inner node keeps a mask of
-its full children and how many addresses below it are taken; a missing child is wholly free. So the highest or lowest
-free address is found by one bit operation a level, whatever is used, and a change copies one node a level: the old pool
-stays valid, which is what a topology snapshot needs. A /8 has two levels above its leaves, an IPv6 /64 nine.
-
 An address is free, held (used or reserved) or resting: released so recently that the automatic choice passes it over,
-while a designated request may have it.
+while a designated request may have it. What a change costs does not depend on how many addresses are taken, and nothing
+ever walks over them: see `vipnet.addresstree`.
 """
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Callable, Iterator
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise, takewhile
+from typing import Literal
+
+from vipnet.addresstree import LEAF, LEAF_BITS, Tree, blank, filled, flipped, highest, leaf, lowest, select, touched_leaves
+from vipnet.deadlines import Deadlines, Due
 
 __all__ = ["AddressPool", "Direction"]
 
 Direction = Literal["stepdown", "stepup", "random"]
 
-_LEAF_BITS = 12
-_LEAF = 1 << _LEAF_BITS
-_LEAF_FULL = (1 << _LEAF) - 1
-_WAYS = 64
-_INNER_FULL = (1 << _WAYS) - 1
 _RANDOM_TRIES = 16
-
-
-# A leaf is an int, an inner node (full, taken, kids): tuples, for one is made a level for every address that is given.
-_Inner: TypeAlias = "tuple[int, int, tuple[_Node | None, ...]]"
-_Node: TypeAlias = "int | _Inner"
-_Deadlines = tuple[tuple[float, int], ...]
-_BLANK: _Inner = (0, 0, (None,) * _WAYS)
 
 
 class AddressPool:
     """The addresses `first`..`last` (inclusive) of one IP version and who of them is taken. Make it with `AddressPool.of`.
 
-    A value: no method changes it. `held` and `resting` count addresses.
+    A value: no method changes it. `resting` counts addresses, as `held` and `free` do.
     """
 
     # Written out: making a frozen dataclass would be a third of what an allocation costs.
-    __slots__ = ("_deadlines", "_level", "_root", "first", "held", "last", "resting")
+    __slots__ = ("_deadlines", "_root", "_shift", "first", "last", "resting")
 
-    def __init__(self, first: int, last: int, level: int, root: _Node, held: int, resting: int, deadlines: _Deadlines) -> None:
-        self.first, self.last, self._level, self._root = first, last, level, root
-        self.held, self.resting, self._deadlines = held, resting, deadlines
+    def __init__(self, first: int, last: int, shift: int, root: Tree, resting: int, deadlines: Deadlines) -> None:
+        self.first, self.last, self._shift, self._root = first, last, shift, root
+        self.resting, self._deadlines = resting, deadlines
 
     @classmethod
     def of(cls, first: int, last: int) -> AddressPool:
         """Make a pool with every address free. Raises ValueError when the range is empty."""
+        return cls.of_leaves(first, last, ())
+
+    @classmethod
+    def of_leaves(
+        cls, first: int, last: int, leaves: Iterable[tuple[int, int]], *, resting: int = 0, deadlines: Iterable[Due] = ()
+    ) -> AddressPool:
+        """Make the pool that has these `leaves()`, `resting` and `deadlines()`, each in any order: O(leaves + deadlines).
+
+        Raises ValueError for what no pool has: an empty range, a leaf or bit outside it, a leaf twice, a deadline of a free
+        address or two of one, more resting addresses than deadlines.
+        """
         if last < first:
-            raise ValueError(f"empty range {first}..{last}")
-        size, level = last - first + 1, 0
-        while _LEAF << (6 * level) < size:
-            level += 1
-        root = _border(level, size)
-        return cls(first, last, level, root if root is not None else _blank(level), 0, 0, ())
+            raise ValueError(f"empty range {first}..{last}; the last address is the first one or comes after it")
+        given, due = sorted(leaves), sorted(deadlines)
+        _check_leaves(last - first + 1, given)
+        root, shift = blank(last - first + 1)
+        pool = cls(first, last, shift, filled(root, shift, given), resting, Deadlines.of(due))
+        _check_deadlines(pool, due)
+        return pool
 
     @property
     def size(self) -> int:
@@ -64,189 +63,134 @@ class AddressPool:
         return self.last - self.first + 1
 
     @property
+    def held(self) -> int:
+        """Number of addresses that are used or reserved."""
+        return self.size - self._root[1] - self.resting
+
+    @property
     def free(self) -> int:
         """Number of addresses that can be had; resting ones are free."""
-        return self.size - self.held
+        return self._root[1] + self.resting
 
     def __contains__(self, ip: int) -> bool:
         return self.first <= ip <= self.last
 
     def is_taken(self, ip: int) -> bool:
         """Whether an address of the range is held or resting."""
-        node, index, shift = self._root, ip - self.first, _LEAF_BITS + 6 * self._level
-        while not isinstance(node, int):
-            shift -= 6
-            kid = node[2][(index >> shift) & 63]
-            if kid is None:
-                return False
-            node = kid
-        return bool(node >> (index & (_LEAF - 1)) & 1)
+        index = ip - self.first
+        return not leaf(self._root, self._shift, index) >> (index & (LEAF - 1)) & 1
 
     def hold(self, ip: int, *, until: float | None = None) -> AddressPool:
         """Take a free address of the range; with `until` (seconds of the epoch) it is due then. ValueError if taken."""
-        root = self._marked(ip, taken=True)
-        return self._with(root, self.held + 1, self.resting, _due(self._deadlines, until, ip))
+        root, deadlines = self._flipped(ip, -1), self._deadlines
+        return self._with(root, self.resting, deadlines if until is None else deadlines.added((until, ip)))
 
     def rest(self, ip: int, *, until: float) -> AddressPool:
-        """Let a free address rest until then. ValueError if taken."""
-        root = self._marked(ip, taken=True)
-        return self._with(root, self.held, self.resting + 1, _due(self._deadlines, until, ip))
+        """Let a free address rest until then (seconds of the epoch). ValueError if taken."""
+        return self._with(self._flipped(ip, -1), self.resting + 1, self._deadlines.added((until, ip)))
 
     def release(self, ip: int, *, resting: bool = False, until: float | None = None) -> AddressPool:
-        """Give back an address that was held, or with `resting` one that rested; `until` as it was taken with."""
-        root = self._marked(ip, taken=False)
-        deadlines = self._deadlines
-        if until is not None:
-            deadlines = tuple(entry for entry in deadlines if entry[1] != ip)
-        return self._with(root, self.held - (not resting), self.resting - resting, deadlines)
+        """Give back an address that was held, or with `resting` one that rested; `until` as it was taken with.
+
+        ValueError if it is not taken, or was not taken so.
+        """
+        root, deadlines = self._flipped(ip, 1), self._deadlines
+        if not (self.resting if resting else self.held):
+            raise ValueError(f"address {ip} is not {'resting' if resting else 'held'}: none of {self.first}..{self.last} is")
+        return self._with(root, self.resting - resting, deadlines if until is None else deadlines.removed((until, ip)))
 
     def take(self, direction: Direction, *, random: Callable[[int], int]) -> tuple[int, AddressPool] | None:
         """Choose and hold an address in one step; None when there is none. For those who need nothing in between."""
-        ip = self.choose(direction, random=random)
-        if ip is None:
-            return None
-        root = _flip(self._root, self._level, ip - self.first, 1)
-        return ip, self._with(root, self.held + 1, self.resting, self._deadlines)
-
-    def due(self, now: float) -> Iterator[int]:
-        """Addresses whose time is up: expired reservations and those that have rested enough."""
-        for until, ip in self._deadlines:
-            if until > now:
-                return
-            yield ip
+        for index in self._candidates(direction, random):
+            root = flipped(self._root, self._shift, index, -1)
+            if root is not None:
+                return self.first + index, self._with(root, self.resting, self._deadlines)
+        return None
 
     def choose(self, direction: Direction, *, random: Callable[[int], int]) -> int | None:
         """Choose a free address that does not rest; None when there is none.
 
         `random(n)` gives a uniform int in 0..n-1; `random` as direction is uniform over what is free.
         """
-        taken = self.held + self.resting
-        if taken == self.size:
-            return None
+        for index in self._candidates(direction, random):
+            if not self.is_taken(self.first + index):
+                return self.first + index
+        return None
+
+    def due(self, now: float) -> Iterator[int]:
+        """Addresses whose time is up, in that order: expired reservations and those that have rested enough."""
+        return (ip for _, ip in takewhile(lambda entry: entry[0] <= now, self._deadlines))
+
+    def deadlines(self) -> Iterator[Due]:
+        """What was taken with `until`: pairs of that time and the address, in order."""
+        return iter(self._deadlines)
+
+    def leaves(self) -> Iterator[tuple[int, int]]:
+        """The leaves with a taken address, in order: pairs of index and bits.
+
+        Bit n of leaf i, set: the address `first` + 4,096 * i + n is held or resting.
+        """
+        for index, free in touched_leaves(self._root, self._shift):
+            bits = _within(self.size, index) ^ free
+            if bits:
+                yield index, bits
+
+    def leaf_of(self, ip: int) -> tuple[int, int]:
+        """The leaf in which an address of the range is, as `leaves` gives it: the one that a change of it changes."""
+        index = ip - self.first
+        return index >> LEAF_BITS, _within(self.size, index >> LEAF_BITS) ^ leaf(self._root, self._shift, index)
+
+    def _candidates(self, direction: Direction, random: Callable[[int], int]) -> Iterable[int]:
+        """Indexes of which the first that is free is the choice; none when nothing is free."""
+        if not self._root[0]:
+            return ()
         match direction:
             case "stepdown":
-                return self.first + _highest(self._root, self._level)
+                return (highest(self._root),)
             case "stepup":
-                return self.first + _lowest(self._root, self._level)
+                return (lowest(self._root),)
             case "random":
-                return self._choose_random(random, self.size - taken)
+                return self._draws(random)
 
-    def _choose_random(self, random: Callable[[int], int], free: int) -> int:
-        # Rejection first: while half the range is free, sixteen draws miss once in 65,536.
-        for _ in range(_RANDOM_TRIES):
-            ip = self.first + random(self.size)
-            if not self.is_taken(ip):
-                return ip
-        return self.first + _select(self._root, self._level, random(free))
+    def _draws(self, random: Callable[[int], int]) -> Iterator[int]:
+        # A draw that may miss costs a tenth of a choice by rank, so it is tried first unless most would miss.
+        free, size = self._root[1], self.size
+        if free * 8 >= size:
+            for _ in range(_RANDOM_TRIES):
+                yield random(size)
+        yield select(self._root, random(free))
 
-    def _marked(self, ip: int, *, taken: bool) -> _Node:
-        if ip not in self or self.is_taken(ip) is taken:
-            raise ValueError(f"address {ip} is {'taken already' if taken else 'not taken'} or outside {self.first}..{self.last}")
-        return _flip(self._root, self._level, ip - self.first, 1 if taken else -1)
+    def _flipped(self, ip: int, step: int) -> Tree:
+        root = flipped(self._root, self._shift, ip - self.first, step) if ip in self else None
+        if root is None:
+            state = ("taken" if step < 0 else "free") if ip in self else "outside"
+            wanted = "take a free" if step < 0 else "release a taken"
+            raise ValueError(f"address {ip} is {state}; {wanted} one of {self.first}..{self.last}")
+        return root
 
-    def _with(self, root: _Node, held: int, resting: int, deadlines: _Deadlines) -> AddressPool:
-        return AddressPool(self.first, self.last, self._level, root, held, resting, deadlines)
-
-
-def _shift(level: int) -> int:
-    return _LEAF_BITS + 6 * (level - 1)
-
-
-def _capacity(level: int) -> int:
-    return _LEAF << (6 * level)
+    def _with(self, root: Tree, resting: int, deadlines: Deadlines) -> AddressPool:
+        return AddressPool(self.first, self.last, self._shift, root, resting, deadlines)
 
 
-def _blank(level: int) -> _Node:
-    return 0 if level == 0 else _BLANK
+def _within(size: int, index: int) -> int:
+    """The bits of a leaf that are among the first `size` addresses."""
+    return (1 << max(0, min(LEAF, size - (index << LEAF_BITS)))) - 1
 
 
-def _border(level: int, size: int) -> _Node | None:
-    """A node whose first `size` addresses are free and whose others, beyond the range, count as taken."""
-    if size == _capacity(level):
-        return None
-    if level == 0:
-        return _LEAF_FULL >> size << size
-    whole, rest = divmod(size, _capacity(level - 1))
-    kids: list[_Node | None] = [None] * _WAYS
-    beyond = whole + 1 if rest else whole
-    if rest:
-        kids[whole] = _border(level - 1, rest)
-    full = (_INNER_FULL >> beyond) << beyond
-    return full, _capacity(level) - size, tuple(kids)
+def _check_leaves(size: int, leaves: list[tuple[int, int]]) -> None:
+    for (index, _), (other, _) in pairwise(leaves):
+        if index == other:
+            raise ValueError(f"leaf {index} is there twice; give each leaf once")
+    for index, bits in leaves:
+        if index < 0 or bits & ~_within(size, index):  # a negative int has bits beyond any bound
+            raise ValueError(f"leaf {index} has bits {bits:#x}, not all of them among the {size} addresses of the range")
 
 
-def _flip(node: _Node | None, level: int, index: int, step: int) -> _Node:
-    """The node with one address taken (`step` 1) or given back (-1)."""
-    if node is None:
-        node = _blank(level)
-    if isinstance(node, int):
-        return node ^ (1 << (index & (_LEAF - 1)))
-    full, taken, kids = node
-    slot = (index >> (_LEAF_BITS + 6 * (level - 1))) & 63
-    kid = _flip(kids[slot], level - 1, index, step)
-    is_full = kid == _LEAF_FULL if isinstance(kid, int) else kid[0] == _INNER_FULL
-    bit = 1 << slot
-    changed = list(kids)
-    changed[slot] = kid
-    return full | bit if is_full else full & ~bit, taken + step, tuple(changed)
-
-
-def _highest(node: _Node | None, level: int) -> int:
-    if node is None:
-        return _capacity(level) - 1
-    if isinstance(node, int):
-        return (node ^ _LEAF_FULL).bit_length() - 1
-    slot = (node[0] ^ _INNER_FULL).bit_length() - 1
-    return (slot << _shift(level)) + _highest(node[2][slot], level - 1)
-
-
-def _lowest(node: _Node | None, level: int) -> int:
-    if node is None:
-        return 0
-    if isinstance(node, int):
-        return _lowest_bit(node ^ _LEAF_FULL)
-    slot = _lowest_bit(node[0] ^ _INNER_FULL)
-    return (slot << _shift(level)) + _lowest(node[2][slot], level - 1)
-
-
-def _lowest_bit(mask: int) -> int:
-    return (mask & -mask).bit_length() - 1
-
-
-def _select(node: _Node | None, level: int, rank: int) -> int:
-    """The index of the free address that has `rank` free ones before it."""
-    if node is None:
-        return rank
-    if isinstance(node, int):
-        return _select_bit(node ^ _LEAF_FULL, rank)
-    for slot in range(_WAYS):
-        if node[0] >> slot & 1:
-            continue
-        kid = node[2][slot]
-        free = _capacity(level - 1) - _taken(kid)
-        if rank < free:
-            return (slot << _shift(level)) + _select(kid, level - 1, rank)
-        rank -= free
-    raise AssertionError("rank beyond the free addresses")
-
-
-def _taken(node: _Node | None) -> int:
-    return 0 if node is None else node.bit_count() if isinstance(node, int) else node[1]
-
-
-def _select_bit(mask: int, rank: int) -> int:
-    low, width = 0, _LEAF
-    while width > 1:
-        width //= 2
-        count = (mask >> low & ((1 << width) - 1)).bit_count()
-        if rank >= count:
-            rank -= count
-            low += width
-    return low
-
-
-def _due(deadlines: _Deadlines, until: float | None, ip: int) -> _Deadlines:
-    if until is None:
-        return deadlines
-    at = bisect.bisect(deadlines, (until, ip))
-    return (*deadlines[:at], (until, ip), *deadlines[at:])
+def _check_deadlines(pool: AddressPool, due: list[Due]) -> None:
+    for until, ip in due:
+        if ip not in pool or not pool.is_taken(ip) or until != until:
+            raise ValueError(f"address {ip} until {until}: give seconds of the epoch, and an address that is taken")
+    if len({ip for _, ip in due}) < len(due):
+        raise ValueError("an address has two deadlines; give one at most")
+    if not 0 <= pool.resting <= len(due):
+        raise ValueError(f"{pool.resting} resting addresses, {len(due)} deadlines; each resting address has one")
