@@ -112,7 +112,7 @@ class MemoryTable(Generic[T]):
 
     def change(self, old: T | None, new: T | None) -> MemoryTable[T]:
         indexes = self._indexes.copy()
-        for field, index in indexes.items():
+        for field, index in self._indexes.items():
             before = None if old is None else getattr(old, field)
             after = None if new is None else getattr(new, field)
             if old is not None and before is not None and before != after:

@@ -49,11 +49,10 @@ class Transaction(AllVerbs):
         return self._open
 
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        whole = self._draft
-        draft = Draft(whole.topology, whole.config, whole.world)
-        result = operation(draft)
-        whole.take_over(draft)
-        return view(self._viewer(tuple(draft.warnings)), result)
+        draft = self._draft
+        warned = len(draft.warnings)
+        result = draft.attempt(operation)
+        return view(self._viewer(tuple(draft.warnings[warned:])), result)
 
     def read(self) -> Viewer:
         return self._viewer(())

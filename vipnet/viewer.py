@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vipnet.addresses import format_ip, format_ip4, format_ip6
-from vipnet.errors import InvalidStatusError
 from vipnet.model import Address, Eip, Host, InstanceGroup, Membership, Network, Nic, Server, Vip, Vpc
 from vipnet.operations.addresses import holder
 from vipnet.operations.groups import eips_of, members_of, vips_of
-from vipnet.operations.vips import member_network
+from vipnet.operations.vips import common_network
 from vipnet.operations.why import iso_time, why
 from vipnet.topology import Topology
 from vipnet.views import (
@@ -177,9 +176,11 @@ class Viewer:
 
     def group(self, group: InstanceGroup) -> GroupView:
         topology = self.topology
+        rows = topology.by(Membership, "group_id", group.id)
         vips = vips_of(topology, group)
         eip = next(eips_of(topology, vips), None) if vips else None
-        network = self._network_of(group, vips)
+        home = vips[0].network_id if vips else common_network(topology, rows)
+        network = None if home is None else topology.at(Network, home)
         return GroupView(
             id=group.id,
             name=group.name,
@@ -188,24 +189,15 @@ class Viewer:
             status=self.transitions.get(group.id, "init"),
             granularity=group.granularity,
             force_dispersion=group.force_dispersion,
-            guest_count=len(topology.by(Membership, "group_id", group.id)),
+            guest_count=len(rows),
             vips=tuple(text for vip in vips for text in _texts(vip)),
             vip_eip=None if eip is None else format_ip4(eip.ip),
             network=None if network is None else network.name,
-            network_id=None if network is None else network.id,
+            network_id=home,
             zone=group.zone,
             vrid=vips[0].vrid if vips else group.vrid,
             warnings=self.warnings,
         )
-
-    def _network_of(self, group: InstanceGroup, vips: Sequence[Vip]) -> Network | None:
-        """The VIP's network, else the members'; None when they are in several."""
-        if vips:
-            return self.topology.at(Network, vips[0].network_id)
-        try:
-            return member_network(self.topology, group)
-        except InvalidStatusError:
-            return None
 
     def group_guests(self, group: InstanceGroup) -> list[GroupGuestView]:
         """The members of a group in order."""

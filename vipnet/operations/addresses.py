@@ -135,10 +135,9 @@ def release(draft: Draft, network_id: str, version: int, ip: int, *, rest_second
 
 def purge(draft: Draft, network: Network) -> None:
     """Drop expired reservations and those that have rested enough from a network."""
-    now = draft.world.clock()
     for version in (4, 6):
         pool = draft.topology.pool(network.id, version)
-        for ip in [] if pool is None else list(pool.due(now)):
+        for ip in () if pool is None else tuple(pool.due(draft.world.clock())):
             row = draft.topology.address(network.id, version, ip)
             if row is not None:
                 draft.remove(row)

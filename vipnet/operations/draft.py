@@ -7,12 +7,15 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from vipnet.config import Config
 from vipnet.model import Thing
 from vipnet.topology import Topology
 
 __all__ = ["Change", "Draft", "World"]
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,9 @@ class Change:
     after: Thing | None
 
 
+_Key = tuple[type[Thing], str]
+
+
 @dataclass(slots=True)
 class Draft:
     """Collects changes on top of a snapshot, which itself never changes: dropping the draft is the rollback.
@@ -51,7 +57,8 @@ class Draft:
     topology: Topology = field(init=False)
     warnings: list[str] = field(default_factory=list[str])
     sets_aside: bool = False
-    _changes: dict[tuple[type[Thing], str], Change] = field(default_factory=dict[tuple[type[Thing], str], Change])
+    _changes: dict[_Key, Change] = field(default_factory=dict[_Key, Change])
+    _undo: dict[_Key, Change | None] = field(default_factory=dict[_Key, Change | None])
 
     def __post_init__(self) -> None:
         self.topology = self.base
@@ -69,17 +76,24 @@ class Draft:
         assert thing is not None
         key = (type(thing), thing.id)
         earlier = self._changes.get(key)
+        self._undo.setdefault(key, earlier)
         self._changes[key] = Change(old if earlier is None else earlier.before, new)
         self.topology = self.topology.change(old, new)
 
-    def take_over(self, later: Draft) -> None:
-        """Take what a draft on top of this one has done."""
-        for key, change in later._changes.items():
-            before = self._changes[key].before if key in self._changes else change.before
-            self._changes[key] = Change(before, change.after)
-        self.topology = later.topology
-        self.warnings += later.warnings
-        self.sets_aside = self.sets_aside or later.sets_aside
+    def attempt(self, operation: Callable[[Draft], R]) -> R:
+        """Run an operation on this draft; if it raises, what it did so far is taken back."""
+        topology, warned, aside, self._undo = self.topology, len(self.warnings), self.sets_aside, {}
+        try:
+            return operation(self)
+        except BaseException:
+            self.topology, self.sets_aside = topology, aside
+            del self.warnings[warned:]
+            for key, earlier in self._undo.items():
+                if earlier is None:
+                    del self._changes[key]
+                else:
+                    self._changes[key] = earlier
+            raise
 
     @property
     def changes(self) -> list[Change]:

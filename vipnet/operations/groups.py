@@ -26,6 +26,7 @@ __all__ = [
     "MOST_PER_HOST",
     "bind_guests",
     "check_label",
+    "check_open",
     "check_placement",
     "check_vrid_free",
     "create_group",
@@ -272,11 +273,15 @@ def _check_same_project(group: InstanceGroup, server: Server) -> None:
         )
 
 
-def join(draft: Draft, group: InstanceGroup, server: Server) -> None:
-    """Make a server a member, checking every rule of membership; nothing to do if it is one."""
+def check_open(group: InstanceGroup, server: Server) -> None:
+    """Raise the error of a group that takes no new members, or not this server."""
     check_not_frozen(group, "new members")
     _check_enabled(group, "new members")
     _check_same_project(group, server)
+
+
+def join(draft: Draft, group: InstanceGroup, server: Server) -> None:
+    """Make a server, which may enter the group as it is, a member; nothing to do if it is one."""
     rows = draft.topology.by(Membership, "group_id", group.id)
     if any(row.server_id == server.id for row in rows):
         return

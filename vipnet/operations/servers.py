@@ -23,7 +23,7 @@ from vipnet.model import (
 )
 from vipnet.operations.addresses import Request, allocate, direction_of, release
 from vipnet.operations.draft import Draft
-from vipnet.operations.groups import check_placement, join, leave, vips_of
+from vipnet.operations.groups import check_open, check_placement, join, leave, vips_of
 from vipnet.operations.lookup import check_visible, find, find_or_input_error, free_name
 
 __all__ = ["attach_nic", "check_device", "create_server", "delete_server", "detach_nic"]
@@ -67,6 +67,7 @@ def create_server(
     for ref in groups:
         group = find_or_input_error(draft.topology, InstanceGroup, ref)
         check_placement(draft, group, server)
+        check_open(group, server)
         join(draft, group, server)
     return server
 

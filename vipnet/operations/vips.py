@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vipnet.addresses import parse_ip, parse_ip4, parse_ip6
 from vipnet.errors import ConflictError, InputParameterError, InvalidStatusError
-from vipnet.model import Eip, InstanceGroup, Ip4, Ip6, Network, Nic, Vip
+from vipnet.model import Eip, InstanceGroup, Ip4, Ip6, Membership, Network, Nic, Vip
 from vipnet.operations.addresses import Request, allocate, direction_of
 from vipnet.operations.draft import Draft
 from vipnet.operations.groups import check_vrid_free, members_of, remove_vip, vips_of
 from vipnet.operations.lookup import check_visible, find, find_group, number
 from vipnet.topology import Topology
 
-__all__ = ["attach_network", "detach_network", "member_network"]
+__all__ = ["attach_network", "common_network", "detach_network", "member_network"]
 
 
 def attach_network(
@@ -78,18 +80,36 @@ def member_network(topology: Topology, group: InstanceGroup) -> Network | None:
 
     Raises InvalidStatusError when a member has not exactly one NIC or members are in different networks.
     """
+    rows = topology.by(Membership, "group_id", group.id)
+    if not rows:
+        return None
+    network_id = common_network(topology, rows)
+    if network_id is None:
+        raise InvalidStatusError(_why_none_in_common(topology, group))
+    return topology.at(Network, network_id)
+
+
+def common_network(topology: Topology, rows: Sequence[Membership]) -> str | None:
+    """The id of the one network that all these members are in by their only NIC; None when there is no such."""
+    found = set[str]()
+    for row in rows:
+        nics = topology.by(Nic, "server_id", row.server_id)
+        if len(nics) != 1:
+            return None
+        found.add(nics[0].network_id)
+    return found.pop() if len(found) == 1 else None
+
+
+def _why_none_in_common(topology: Topology, group: InstanceGroup) -> str:
     found: dict[str, str] = {}
     for server in members_of(topology, group):
         nics = topology.by(Nic, "server_id", server.id)
         if len(nics) != 1:
-            raise InvalidStatusError(
-                f"server {server.name} of instancegroup {group.name} has {len(nics)} NICs; with a VIP each member has exactly one"
-            )
+            which = f"server {server.name} of instancegroup {group.name}"
+            return f"{which} has {len(nics)} NICs; with a VIP each member has exactly one"
         found.setdefault(nics[0].network_id, server.name)
-    if len(found) > 1:
-        places = ", ".join(f"{name} in {topology.at(Network, id).name}" for id, name in found.items())
-        raise InvalidStatusError(f"members of instancegroup {group.name} are in different networks ({places}); use one network")
-    return topology.at(Network, next(iter(found))) if found else None
+    places = ", ".join(f"{name} in {topology.at(Network, id).name}" for id, name in found.items())
+    return f"members of instancegroup {group.name} are in different networks ({places}); use one network"
 
 
 def _network_for(draft: Draft, group: InstanceGroup, network_id: str | None) -> Network:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from vipnet.addresses import format_ip4, format_ip6
-from vipnet.errors import InvalidStatusError
-from vipnet.model import DEFAULT_VPC, Eip, Host, InstanceGroup, Network, Nic, Server, Vip, Vpc
+from vipnet.model import DEFAULT_VPC, Eip, Host, InstanceGroup, Membership, Network, Nic, Server, Vip, Vpc
 from vipnet.operations.groups import members_of, vips_of
-from vipnet.operations.vips import member_network
+from vipnet.operations.vips import common_network
 from vipnet.topology import Topology
 
 __all__ = ["LOOSE", "EipBox", "GroupBox", "NetworkBox", "Outline", "ServerBox", "VipBox", "VpcBox", "outline_of"]
@@ -126,11 +125,7 @@ class _Outliner:
         """The network that a group is drawn in: its VIP's, else that of all its members."""
         for vip in self._topology.by(Vip, "group_id", group.id):
             return vip.network_id
-        try:
-            network = member_network(self._topology, group)
-        except InvalidStatusError:
-            return None
-        return None if network is None else network.id
+        return common_network(self._topology, self._topology.by(Membership, "group_id", group.id))
 
     def _vpc(self, vpc: Vpc) -> VpcBox:
         facts = ("classic",) if vpc.id == DEFAULT_VPC else (vpc.cidr, vpc.cidr6, f"access {vpc.external_access_mode}")
