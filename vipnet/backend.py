@@ -8,6 +8,7 @@ is not its own it neither touches nor reads as its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,8 @@ class Backend(ABC, Generic[E]):
 
     name: ClassVar[str]
     capabilities: ClassVar[frozenset[Capability]]
+    notices_all: ClassVar[bool] = False
+    """Whether `changed` and `adopt` notice whatever `audit` could show: then nobody looks while they say that nothing moved."""
 
     @abstractmethod
     def __init__(self, context: BackendContext) -> None: ...
@@ -143,6 +146,10 @@ class Backend(ABC, Generic[E]):
 
     def flush(self, released: Sequence[Released]) -> None:
         """Cut what still lives on addresses that left or moved: connections, neighbours. Verifies; idempotent."""
+
+    def counts(self) -> dict[str, int]:
+        """How many entries of ours are installed, by target. Raises DataplaneError when the system cannot be reached."""
+        return dict(Counter(entry.target for entry in self.read().values()))
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel and the tools in use, for `status`."""

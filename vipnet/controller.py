@@ -241,8 +241,8 @@ class Controller(AllVerbs):
         except BaseException:
             self._synced = False
             raise
-        self._finish()
         self._set_aside(draft, aside)
+        self._finish()
         return work.plan
 
     def _program(self, work: Work, *, sets_aside: bool) -> list[Quarantined]:
@@ -269,7 +269,8 @@ class Controller(AllVerbs):
         return [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
 
     def _finish(self) -> None:
-        self._store.finish([pending.revision for pending in self._pending], self.backend.stamp())
+        stamp = "" if self._quarantined else self.backend.stamp()  # the next process is to try again what was set aside
+        self._store.finish([pending.revision for pending in self._pending], stamp)
         self._pending = []
 
     def _refusal(self, work: Work, refusal: Refused) -> DataplaneError:
@@ -293,6 +294,10 @@ class Controller(AllVerbs):
             return True
         self._synced = self.backend.adopt(self._store.stamp())
         return self._synced
+
+    def _is_as_left(self) -> bool:
+        """Whether nothing is pending or set aside, and the data plane is surely as it was left."""
+        return not (self._pending or self._quarantined) and self.backend.notices_all and self._is_known()
 
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
@@ -319,7 +324,7 @@ class Controller(AllVerbs):
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._require_usable()
             self._refresh(with_pending=True)
-            return resync_plan(self.backend, self.config, self._topology)[0]
+            return Plan() if self._is_as_left() else resync_plan(self.backend, self.config, self._topology)[0]
 
     def apply(self, *, audit: bool = False) -> ApplyReport:
         """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
@@ -328,10 +333,8 @@ class Controller(AllVerbs):
         """
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._refresh(with_pending=True)
-            if audit or self._pending or self._quarantined or not self._synced or self.backend.changed():
-                plan, aside = self._resync()
-            else:
-                plan, aside = Plan(), list(self._quarantined)
+            known = self._is_as_left() or not (self._pending or self._quarantined or not self._synced or self.backend.changed())
+            plan, aside = (Plan[Any](), []) if known and not audit else self._resync()
             created = sum(len(target.create) for target in plan.targets)
             replaced = sum(len(target.replace) for target in plan.targets)
             deleted = sum(len(target.delete) for target in plan.targets)
@@ -365,10 +368,8 @@ class Controller(AllVerbs):
     def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
         try:
             self._require_usable()
-            plan, aside = resync_plan(self.backend, self.config, self._topology)
-            entries: dict[str, int] = {}
-            for entry in self.backend.read().values():
-                entries[entry.target] = entries.get(entry.target, 0) + 1
+            plan, aside = (None, []) if self._is_as_left() else resync_plan(self.backend, self.config, self._topology)
+            entries = self.backend.counts()
         except DataplaneError as error:
             return {}, None, self._quarantined, (error.details,)
         return dict(sorted(entries.items())), bool(plan), (*self._quarantined, *aside), ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,17 @@ from vipnet.topology import INDEXES, KINDS
 if TYPE_CHECKING:
     from sqlalchemy import Column, Index, MetaData, Table
 
-__all__ = ["Schema", "address_fields", "decoded", "encoded", "key_of", "make_schema", "table_name"]
+__all__ = [
+    "Schema",
+    "address_fields",
+    "columns_of",
+    "decoded",
+    "decoded_by_name",
+    "encoded",
+    "key_of",
+    "make_schema",
+    "table_name",
+]
 
 T = TypeVar("T", bound=Thing)
 
@@ -128,9 +138,14 @@ def encoded(thing: Thing) -> dict[str, Any]:
     return row
 
 
-def decoded(kind: type[T], row: Mapping[Any, Any]) -> T:
-    """The object of a row."""
-    values = dict(row)
+def columns_of(kind: type[Any]) -> tuple[str, ...]:
+    """The columns of a kind's table, in the order in which `decoded` takes them."""
+    return _SHAPES[kind][0]
+
+
+def decoded(kind: type[T], row: Iterable[Any]) -> T:
+    """The object of a row, whose values come in the order of `columns_of`."""
+    values = dict(zip(_SHAPES[kind][0], row, strict=True))
     _, addresses, flags = _SHAPES[kind]
     for name, _ in addresses:
         if values[name] is not None:
@@ -151,6 +166,11 @@ def address_fields(kind: type[Thing]) -> dict[str, int]:
     if kind is Address:
         return {"ip": 0}
     return {item.name: int(str(item.type)[2]) for item in fields(kind) if str(item.type).startswith(("Ip4", "Ip6"))}
+
+
+def decoded_by_name(kind: type[T], values: Mapping[str, Any]) -> T:
+    """The object of a row, whose values are given by column."""
+    return decoded(kind, [values[name] for name in columns_of(kind)])
 
 
 _SHAPES: Mapping[type[Any], tuple[tuple[str, ...], tuple[tuple[str, int], ...], tuple[str, ...]]] = {

@@ -11,7 +11,7 @@ from vipnet.addresses import format_ip, ip_of
 from vipnet.blocks import pool_of
 from vipnet.ipam import AddressPool
 from vipnet.model import Address, Network, Thing
-from vipnet.rows import decoded, table_name
+from vipnet.rows import columns_of, decoded, table_name
 from vipnet.tables import PoolKey
 from vipnet.topology import VRIDS, ranges_of
 
@@ -51,8 +51,7 @@ class SqlSource:
 
     def _read(self, kind: type[T], condition: str, words: dict[str, Any]) -> list[T]:
         # Text: compiling a statement of SQLAlchemy's would cost a short-lived process more than running it.
-        statement = text(f"SELECT * FROM {table_name(kind)} WHERE {condition}")  # noqa: S608 -- our names
-        return [decoded(kind, row) for row in self.sql.execute(statement, words).mappings()]
+        return [decoded(kind, row) for row in self.sql.execute(text(f"{_select(kind)} WHERE {condition}"), words)]
 
     def _vrids(self, network_id: str, span: tuple[int, int]) -> AddressPool:
         statement = text("SELECT DISTINCT vrid FROM vips WHERE network_id = :id AND vrid IS NOT NULL")
@@ -72,7 +71,11 @@ class SqlSource:
 
 def read_all(sql: Connection, kind: type[T]) -> list[T]:
     """Read all objects of a kind."""
-    return [decoded(kind, row) for row in sql.execute(text(f"SELECT * FROM {table_name(kind)}")).mappings()]  # noqa: S608
+    return [decoded(kind, row) for row in sql.execute(text(_select(kind)))]
+
+
+def _select(kind: type[Any]) -> str:
+    return f"SELECT {', '.join(columns_of(kind))} FROM {table_name(kind)}"  # noqa: S608 -- our names
 
 
 def _where(kind: type[Any], field: str, value: object) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from vipnet.filelock import locked
 from vipnet.intents import Released
 from vipnet.model import Address, Network, Thing
 from vipnet.operations.draft import Change
-from vipnet.rows import decoded, encoded, key_of, make_schema
+from vipnet.rows import decoded, decoded_by_name, encoded, key_of, make_schema
 from vipnet.sqlsource import SqlSource, read_all
 from vipnet.store import Loaded, News, Pending, StaleError
 from vipnet.topology import KINDS, Topology
@@ -172,7 +172,7 @@ class SqlStore:
             if numbers:
                 sql.execute(table.update().where(table.c.id.in_(numbers)).values(state="programmed"))
                 leaving = addresses.c.state == literal_column("'leaving'")  # as in the condition of the index
-                free = sql.execute(addresses.select().where(leaving, addresses.c.until.is_(None))).mappings().all()
+                free = sql.execute(addresses.select().where(leaving, addresses.c.until.is_(None))).all()
                 self._write(sql, [Change(decoded(Address, row), None) for row in free])
                 sql.execute(addresses.update().where(leaving).values(state="resting"))
                 old = max(numbers) - KEPT_REVISIONS
@@ -288,7 +288,7 @@ def _log(changes: Sequence[Change], revision: int) -> list[dict[str, Any]]:
 
 
 def _logged(row: Any) -> Thing | None:
-    return None if row.row is None else decoded(KINDS_BY_NAME[row.kind], json.loads(row.row))
+    return None if row.row is None else decoded_by_name(KINDS_BY_NAME[row.kind], json.loads(row.row))
 
 
 def _pending(row: Any) -> Pending:

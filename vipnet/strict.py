@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 from vipnet import model
 from vipnet.errors import InputParameterError
 from vipnet.model import Address, Thing
-from vipnet.rows import address_fields, decoded
+from vipnet.rows import address_fields, decoded_by_name
 from vipnet.topology import KINDS
 
 __all__ = ["KEYS", "read_row", "shortly"]
@@ -49,7 +49,7 @@ def read_row(kind: type[Thing], row: object, *, where: str) -> Thing:
         if name not in given:
             raise InputParameterError(f"{where}: key {name!r} is missing; a row has {', '.join(names)}")
     values = {name: _value(kind, name, given, where) for name in names}
-    return decoded(kind, values)
+    return decoded_by_name(kind, values)
 
 
 def _near(key: object, names: list[str]) -> str:
