@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""What the README and the pages of docs show is what happens."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ import pytest
 
 from vipnet.cli import main
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_python_example(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out == "203.0.113.100\n"
+
+
+def test_the_example_of_a_pool(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "ipam.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (said,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "docs/ipam.md", "exec"), {})
+    assert capsys.readouterr().out == said
 
 
 def test_the_command_line_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
