@@ -144,6 +144,12 @@ class Backend(ABC, Generic[E]):
     def flush(self, released: Sequence[Released]) -> None:
         """Cut what still lives on addresses that left or moved: connections, neighbours. Verifies; idempotent."""
 
+    def announce(self, intents: Iterable[Intent]) -> None:
+        """Tell the network again where the addresses of installed mappings are.
+
+        `apply` does so for what it brings; this is for what somebody brought who may have died before. Default: nothing.
+        """
+
     def versions(self) -> dict[str, str]:
         """Versions of the kernel and the tools in use, for `status`."""
         return {}
