@@ -289,3 +289,62 @@ def test_what_a_backend_cannot_do_is_refused_before_anything_is_touched(
     assert not caught.value.pending
     assert (plane.log, plane.installed) == ([], installed)
     assert cloud.topology is topology
+
+
+def test_who_opens_a_store_amid_a_change_that_is_refused_forgets_it(tmp_path: Path) -> None:
+    cloud, plane = make(sqlite(tmp_path))
+    with_vip(cloud)
+    others: list[Controller] = []
+
+    def refuse(key: str) -> str | None:
+        if key.startswith("eip:") and not others:
+            others.append(make(sqlite(tmp_path), plane)[0])
+            return "Operation not supported"
+        return None
+
+    plane.refuse = refuse
+    with pytest.raises(vipnet.DataplaneError):
+        cloud.groups.create_eip("nginx", bandwidth=30)
+    (other,) = others
+    other.hosts.create("h")
+    assert not [key for key in plane.installed if key.startswith("eip:")]
+    assert (other.eips.list(), cloud.eips.list(), bool(other.plan())) == ([], [], False)
+    other.close()
+    cloud.close()
+
+
+def test_who_opens_a_store_amid_a_change_takes_it_for_done_when_it_is(tmp_path: Path) -> None:
+    cloud, plane = make(sqlite(tmp_path))
+    with_vip(cloud)
+    eip = cloud.groups.create_eip("nginx", bandwidth=30).vip_eip
+    others: list[Controller] = []
+    plane.refuse = lambda _key: others.append(make(sqlite(tmp_path), plane)[0]) if not others else None
+    with cloud.transaction() as tx:
+        tx.groups.dissociate_eip("nginx", auto_delete=True)
+        tx.networks.create("app", "192.168.8.0/24", vpc="prod")
+    (other,) = others
+    assert other.status().pending == ()
+    assert other.eips.create("x", network="pub", ip_addr=eip, bandwidth=1).ip_addr == eip
+    other.close()
+    cloud.close()
+
+
+def test_what_a_process_that_died_had_mapped_is_announced_by_the_next_one(tmp_path: Path) -> None:
+    cloud, plane = make(sqlite(tmp_path))
+    with_vip(cloud)
+    for group in ("a", "b"):
+        cloud.groups.create(group)
+        cloud.groups.attach_network(group, network_id="web")
+    cloud.eips.create("e", network="pub", bandwidth=1)
+    cloud.groups.associate_eip("a", eip_id="e")
+    cloud._store.finish = _killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt), cloud.transaction() as tx:
+        tx.groups.dissociate_eip("a")
+        tx.groups.associate_eip("b", eip_id="e")
+    cloud.close()
+    assert plane.announced == []
+    again, _ = make(sqlite(tmp_path), plane)
+    assert again.eips.show("e").status == "associate"
+    again.apply()
+    assert [intent.id for intent in plane.announced] == [f"eip:{again.eips.show('e').id}"]
+    again.close()

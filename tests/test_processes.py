@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import signal
 import subprocess
@@ -9,12 +11,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from vipnet.controller import Controller
+from vipnet.filelock import locked
+from vipnet.invariants import check_topology
 from vipnet.model import Address, Eip, Nic, Vip
 
 WORKER = """
@@ -51,6 +56,28 @@ with vipnet.Controller.open(store=url, backend="simulator") as cloud:
 """
 
 
+DOOMED = """
+import os, signal, sys
+from pathlib import Path
+from vipnet import process
+from vipnet.filelock import locked
+from vipnet.invariants import check_topology
+start = process._start
+def die(*args, **options):
+    start(*args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+process._start = die
+with locked(Path(sys.argv[1])):
+    process.run([sys.executable, "-c", sys.argv[2], sys.argv[1]], stdin="line\\n" * 100_000)
+"""
+SLOW = """
+import pathlib, sys, time
+text = sys.stdin.read()
+time.sleep(0.5)
+pathlib.Path(sys.argv[1]).write_text(text)
+"""
+
+
 @contextmanager
 def started(script: str, *arguments: tuple[object, ...]) -> Generator[list[subprocess.Popen[str]], None, None]:
     processes = [
@@ -73,7 +100,7 @@ def url(tmp_path: Path) -> str:
     with Controller.open(store=url, backend="simulator") as cloud, cloud.transaction() as tx:
         tx.vpcs.create("prod", "192.168.0.0/16")
         tx.networks.create("web", "192.168.4.0/22", vpc="prod")
-        tx.networks.create("pub", "203.0.112.0/20", server_type="eip")
+        tx.networks.create("pub", "203.0.64.0/19", server_type="eip")
         for number in range(6):
             tx.groups.create(f"g{number}")
     return url
@@ -104,12 +131,48 @@ def test_killed_processes_leave_nothing_half_done(url: str, verbs: int) -> None:
         assert all(row.state != "leaving" for row in cloud.topology.all(Address))
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(500, marks=pytest.mark.long)])
-def test_processes_that_allocate_at_once_get_different_addresses(url: str, count: int) -> None:
-    with started(ALLOCATOR, *((url, name, count) for name in "abcd")) as processes:
-        given = [line for process in processes for line in process.communicate()[0].split()]
-    assert len(given) == len(set(given)) == 4 * count
+def _answer(process: subprocess.Popen[str]) -> list[str]:
+    return process.communicate()[0].split()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("total", [160, pytest.param(5000, marks=pytest.mark.long)])
+def test_processes_that_allocate_at_once_get_different_addresses(url: str, total: int) -> None:
+    begin = time.monotonic()
+    arguments = [(url, name, total // 8) for name in "abcdefgh"]
+    with started(ALLOCATOR, *arguments) as processes, ThreadPoolExecutor(len(processes)) as readers:
+        answers = list(readers.map(_answer, processes))
+    seconds = time.monotonic() - begin
+    given = [ip for answer in answers for ip in answer]
+    sys.stdout.write(f"{total} addresses in {seconds:.1f} s, {total / seconds:.0f} a second; by process: ")
+    sys.stdout.write(f"{[len(answer) for answer in answers]}\n")
+    assert len(given) == len(set(given)) == total
     with Controller.open(store=url, backend="simulator") as cloud:
         assert sorted(eip.ip_addr for eip in cloud.eips.list()) == sorted(given)
-        assert cloud.networks.show("pub").used_count == 4 * count
+        assert cloud.networks.show("pub").used_count == total
         assert not cloud.plan()
+        check_topology(cloud.topology)
+
+
+def test_a_program_outlives_its_starter_with_all_its_input_and_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    assert subprocess.run([sys.executable, "-c", DOOMED, str(path), SLOW], check=False).returncode == -signal.SIGKILL
+    with locked(path):
+        assert path.read_text() == "line\n" * 100_000
+
+
+def test_a_fork_does_not_keep_the_lock(tmp_path: Path) -> None:
+    end, start = os.pipe()
+    with locked(tmp_path / "s.db"):
+        child = os.fork()
+        if child == 0:
+            os.close(start)
+            os.read(end, 1)
+            os._exit(0)
+    try:
+        with (tmp_path / "s.db.lock").open() as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(start)
+        os.waitpid(child, 0)
+        os.close(end)

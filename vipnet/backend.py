@@ -151,6 +151,12 @@ class Backend(ABC, Generic[E]):
         """How many entries of ours are installed, by target. Raises DataplaneError when the system cannot be reached."""
         return dict(Counter(entry.target for entry in self.read().values()))
 
+    def announce(self, intents: Iterable[Intent]) -> None:
+        """Tell the network again where the addresses of installed mappings are.
+
+        `apply` does so for what it brings; this is for what somebody brought who may have died before. Default: nothing.
+        """
+
     def versions(self) -> dict[str, str]:
         """Versions of the kernel and the tools in use, for `status`."""
         return {}

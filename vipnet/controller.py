@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
+from vipnet.derive import Scope, derive
 from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
+from vipnet.intents import Intent
 from vipnet.model import Address
 from vipnet.naming import named, naming
 from vipnet.operations.draft import Draft, World
@@ -151,6 +153,10 @@ class Controller(AllVerbs):
         What is pending is folded in by those alone who hold the lock and will finish it: to others it may yet be cancelled.
         """
         moved = self._store.moved()
+        if moved and self._pending:  # others may have finished them by now, or taken them back
+            self._load()
+            self._behind = False
+            return
         self._behind |= moved
         if not (moved or (with_pending and self._behind)):
             return
@@ -304,6 +310,7 @@ class Controller(AllVerbs):
         plan, found = resync(self.backend, self.config, self._topology)
         aside = self._named(found)
         self.backend.flush([entry for pending in self._pending for entry in pending.released])
+        self.backend.announce(self._came())
         self._quarantined = tuple(aside)
         had_pending = bool(self._pending)
         self._finish()
@@ -311,6 +318,11 @@ class Controller(AllVerbs):
             self._load()  # the store knows which of them are free now, and which rest
         self._synced = True
         return plan, aside
+
+    def _came(self) -> Iterable[Intent]:
+        """What pending revisions mapped."""
+        touched = [Scope("eip", id) for pending in self._pending for id in pending.transitions]
+        return derive(self._topology, self.config, touched).values()
 
     def _require_usable(self) -> None:
         usability = self.backend.usability()

@@ -1,4 +1,8 @@
-"""A lock between processes, beside a file: the kernel's (flock), so that one who is killed lets go."""
+"""A lock between processes, beside a file: the kernel's (flock), so that one who is killed lets go.
+
+A program that the holder has started holds on with it: what a killed process was doing through one ends before the next
+process begins.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,20 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from vipnet.errors import DataplaneError
 
-__all__ = ["locked"]
+__all__ = ["held", "locked"]
 
 _PATIENCE = 60.0
+_HELD: ContextVar[tuple[int, ...]] = ContextVar("held", default=())
+
+
+def held() -> tuple[int, ...]:
+    """The file descriptors of the locks that this thread holds."""
+    return _HELD.get()
 
 
 @contextmanager
@@ -23,9 +34,14 @@ def locked(path: Path) -> Generator[None, None, None]:
     try:
         _acquire(descriptor, path)
         os.pwrite(descriptor, f"{os.getpid():<10}\n".encode(), 0)
-        yield
+        before = _HELD.set((*_HELD.get(), descriptor))
+        try:
+            yield
+        finally:
+            _HELD.reset(before)
     finally:
-        os.close(descriptor)  # and with it the lock
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it to a child that was forked meanwhile
+        os.close(descriptor)
 
 
 def _acquire(descriptor: int, path: Path) -> None:
@@ -37,7 +53,9 @@ def _acquire(descriptor: int, path: Path) -> None:
         except BlockingIOError as error:
             if time.monotonic() > until:
                 holder = os.pread(descriptor, 16, 0).decode(errors="replace").strip() or "unknown"
-                raise DataplaneError(f"process {holder} has been changing {path} for {_PATIENCE:g} s; end it, or wait") from error
+                raise DataplaneError(
+                    f"process {holder}, or a program of its, has been changing {path} for {_PATIENCE:g} s; end it, or wait"
+                ) from error
             time.sleep(wait)
             wait = min(wait * 1.5, 0.02)
         else:

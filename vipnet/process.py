@@ -6,14 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from vipnet.errors import DataplaneError
+from vipnet.filelock import held
 
 __all__ = ["kill", "missing", "run", "spawn", "start_time"]
-
 
 _PIPE = subprocess.PIPE
 
@@ -25,12 +25,15 @@ def run(
 
     Raises DataplaneError when it is missing, runs longer than `timeout` seconds or, with `check`, exits other than 0.
     The program has a session of its own, and on a timeout or an interrupt all of that session dies: a grandchild that
-    still held the pipes would keep us waiting.
+    still held the pipes would keep us waiting. It finds `stdin` whole from its start on: through a pipe, it would take
+    for everything what had been written when we were killed. And it holds on to the locks that this thread has, so that
+    nobody else begins before it has ended, should we be killed.
     """
-    program = _start(argv, stdin=subprocess.DEVNULL if stdin is None else _PIPE, out=_PIPE, err=_PIPE)
-    with program:
+    with ExitStack() as stack:
+        given = subprocess.DEVNULL if stdin is None else stack.enter_context(_held(stdin.encode()))
+        program = stack.enter_context(_start(argv, stdin=given, out=_PIPE, err=_PIPE, keep=held()))
         try:
-            out, err = program.communicate(None if stdin is None else stdin.encode(), timeout)
+            out, err = program.communicate(timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _kill_session(program)
             raise DataplaneError(f"{' '.join(argv)} gave no answer within {timeout:g} s") from error
@@ -80,9 +83,20 @@ def kill(pid: int, started: int) -> bool:
     return True
 
 
-def _start(argv: Sequence[str], *, stdin: int, out: int, err: int) -> subprocess.Popen[bytes]:
+@contextmanager
+def _held(content: bytes) -> Generator[int, None, None]:
+    """A file descriptor that reads a content; it has no name, and no place but memory."""
+    with os.fdopen(os.memfd_create("stdin"), "wb") as file:
+        file.write(content)
+        file.seek(0)  # and flush
+        yield file.fileno()
+
+
+def _start(argv: Sequence[str], *, stdin: int, out: int, err: int, keep: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(list(argv), stdin=stdin, stdout=out, stderr=err, start_new_session=True)  # noqa: S603
+        return subprocess.Popen(  # noqa: S603
+            list(argv), stdin=stdin, stdout=out, stderr=err, start_new_session=True, pass_fds=keep
+        )
     except FileNotFoundError as error:
         raise DataplaneError(f"program {argv[0]!r} is not installed") from error
     except PermissionError as error:

@@ -50,6 +50,8 @@ def transitions(changes: Sequence[Change], topology: Topology, base: Topology) -
                 words |= _mapped(eip, topology, "associate", alone="allocate")
             case Eip() as eip, Eip(vip_id=None) | None:
                 words |= _mapped(eip, base, "dissociate", alone="deallocate")
+            case Eip(vip_id=old), Eip(vip_id=new) as eip if new != old:
+                words |= _mapped(eip, topology, "associate", alone="allocate")
             case _:
                 pass
     return words

@@ -79,7 +79,12 @@ def listed(pattern: re.Pattern[str]) -> list[str]:
 
 
 def create(namespace: str) -> None:
-    """Make a namespace. Raises FileExistsError when the name is taken, OSError when the kernel has no room for it."""
+    """Make a namespace. Raises FileExistsError when the name is taken, OSError when the kernel has no room for it.
+
+    A file of this name without a namespace is what a process left that was killed while it made or deleted one.
+    """
+    if not exists(namespace):
+        (_FOLDER / namespace).unlink(missing_ok=True)
     with scratch():  # given a name, it stays; `netns.create` would fork this process for the same
         try:
             _netns().attach(namespace, threading.get_native_id())

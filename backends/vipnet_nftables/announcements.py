@@ -17,7 +17,7 @@ from vipnet_kernel.arp import Announcer
 from vipnet_kernel.namespaces import exists
 from vipnet_nftables import nft
 
-__all__ = ["Announcements"]
+__all__ = ["Announcements", "answered_for"]
 
 _REPEATS = 2
 _APART = 1.0
@@ -75,10 +75,11 @@ class Announcements:
                         self._announce_again(router, leg, eips)
 
     def _announce_again(self, router: str, leg: str, eips: frozenset[int]) -> None:
-        if exists(router) and (still := eips & _answered_for(router, leg)):
+        if exists(router) and (still := eips & answered_for(router, leg)):
             self._announcer.announce(router, leg, still)
 
 
-def _answered_for(router: str, leg: str) -> set[int]:
+def answered_for(router: str, leg: str) -> set[int]:
+    """The EIPs that a router answers for on a leg, as the kernel says."""
     found = (one.element.partition(" . ") for one in nft.listing(router, families=("arp",)).elements if one.set == "vn_eips")
     return {parse_ip4(eip, what="EIP") for where, _, eip in found if where.strip('"') == leg}

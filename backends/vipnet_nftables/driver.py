@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from vipnet.addresses import parse_ip4
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
-from vipnet.intents import Intent, Released
+from vipnet.intents import EipMapping, Intent, Released
 from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
 from vipnet_kernel.conntrack import cut_connections
@@ -21,7 +21,7 @@ from vipnet_kernel.links import is_connected
 from vipnet_kernel.namespaces import exists, identity, listed
 from vipnet_kernel.neighbours import forget_neighbours
 from vipnet_nftables import names
-from vipnet_nftables.announcements import Announcements
+from vipnet_nftables.announcements import Announcements, answered_for
 from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Element, NativeEntry, target_of
@@ -131,9 +131,16 @@ class NftablesBackend(Backend[NativeEntry]):
             "pyroute2": version("pyroute2"),
         }
 
-    def announce(self, vpc_id: str, uplink_index: int, eips: Iterable[int]) -> None:
-        """Announce EIPs by gratuitous ARP from the router's leg on an uplink, as `apply` does by itself."""
-        self._announcements.begin(names.router_namespace(vpc_id), names.uplink_leg(uplink_index), list(eips))
+    def announce(self, intents: Iterable[Intent]) -> None:
+        """Announce EIPs that are answered for by gratuitous ARP, as `apply` does by itself."""
+        legs: dict[tuple[str, str], set[int]] = {}
+        for intent in intents:
+            if isinstance(intent, EipMapping) and intent.uplink is not None:
+                way = names.router_namespace(intent.vpc_id), names.uplink_leg(intent.uplink.index)
+                legs.setdefault(way, set()).add(intent.eip)
+        for (router, leg), eips in legs.items():
+            if exists(router) and (installed := eips & answered_for(router, leg)) and _is_connected(router, leg, _PATIENCE):
+                self._announcements.begin(router, leg, installed)
 
     def close(self) -> None:
         """Release the sockets and their thread; what is installed stays."""

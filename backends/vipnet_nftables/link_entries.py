@@ -21,6 +21,7 @@ __all__ = [
     "without_ipv6_address",
 ]
 
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A request to the kernel in a namespace ("": the host's). Commands run in the order of their phases."""
@@ -96,10 +97,7 @@ class Bridge(OfLinks):
 
     def making(self) -> tuple[Command, ...]:
         settings = {"br_stp_state": 0, "br_mcast_snooping": 0}  # VRRP must reach members though nobody asks for its group
-        return (
-            command(2, "", "link", "add", ifname=self.name, kind="bridge", **settings),
-            without_ipv6_address(2, "", self.name),
-        )
+        return (command(2, "", "link", "add", ifname=self.name, kind="bridge", **settings),)
 
     def unmaking(self) -> tuple[Command, ...]:
         return (command(8, "", "link", "del", ifname=self.name),)
@@ -162,7 +160,6 @@ class Veth(OfLinks):
         peer = {"ifname": self.name, **self._mac, "net_ns_fd": NamespaceOf(self.namespace)}
         return (
             command(3, there, "link", "add", ifname=self.far, kind="veth", peer=peer),
-            without_ipv6_address(3, there, self.far),
             *self.adjusting(),
         )
 

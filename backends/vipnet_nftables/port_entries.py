@@ -68,7 +68,10 @@ class Up(_OfPorts):
         return f"link set dev {self.device} up"
 
     def making(self) -> tuple[Command, ...]:
-        return (command(4, self.namespace, "link", "set", ifname=self.device, state="up"),)
+        return (
+            without_ipv6_address(4, self.namespace, self.device),
+            command(4, self.namespace, "link", "set", ifname=self.device, state="up"),
+        )
 
     def unmaking(self) -> tuple[Command, ...]:
         return (command(5, self.namespace, "link", "set", ifname=self.device, state="down"),)

@@ -48,9 +48,10 @@ class Rules:
     def _apply_host(self, step: TargetPlan[NativeEntry], *, comes: bool) -> dict[str, str]:
         if comes:
             _settle_host(self._host)
-        refused = _commit(self._host, step, HOST if comes and not self._is_intact() else None)
-        if not refused and any(isinstance(entry, Guard) for entry in step.delete):
-            _leave_if_empty(self._host)
+        if not comes and any(isinstance(entry, Guard) for entry in step.delete) and _is_last(self._host, step):
+            refused = _without(self._host, step)
+        else:
+            refused = _commit(self._host, step, HOST if comes and not self._is_intact() else None)
         self._intact_at = ruleset_generation(self._host) if comes and not refused else None
         return refused
 
@@ -87,11 +88,8 @@ def _skeleton(step: TargetPlan[NativeEntry]) -> Kind | None:
 
 def _commit(namespace: str, step: TargetPlan[NativeEntry], build: Kind | None) -> dict[str, str]:
     if any(isinstance(entry, Skeleton) for entry in step.delete):
-        lines = [(line, "") for line in _without_tables(("ip", "arp"))]
-    elif build is not None:
-        lines = list(_rebuilt(namespace, step, build))
-    else:
-        lines = list(_straight(step))
+        return _without(namespace, step)
+    lines = list(_straight(step) if build is None else _rebuilt(namespace, step, build))
     refusal = nft.transact(namespace, [line for line, _ in lines])
     if refusal is not None and build is None:  # something was there already, or gone: look, and ask for the difference
         lines = list(_remaining(namespace, step))
@@ -161,9 +159,15 @@ def _without_tables(families: Iterable[str]) -> Iterator[str]:
         yield f"delete table {family} {nft.TABLE}"
 
 
-def _leave_if_empty(host: str) -> None:
-    if not nft.listing(host, families=TABLES[HOST]).elements:
-        nft.transact(host, list(_without_tables(TABLES[HOST])))
+def _without(namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
+    refusal = nft.transact(namespace, list(_without_tables(("bridge", "ip", "arp"))))
+    return {} if refusal is None else _blame(refusal, [], step)
+
+
+def _is_last(host: str, step: TargetPlan[NativeEntry]) -> bool:
+    """Whether nothing is left in the host's tables after what goes."""
+    there = {element.line("delete") for element in nft.listing(host, families=TABLES[HOST]).elements}
+    return there <= {entry.line("delete") for entry in _goes(step)}
 
 
 def _goes(step: TargetPlan[NativeEntry]) -> list[Element | Guard]:

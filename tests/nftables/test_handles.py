@@ -13,6 +13,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -165,6 +166,17 @@ def test_making_a_namespace_leaves_the_thread_where_it_was(space: str) -> None:
     namespaces.remove(space)
     with pytest.raises(FileNotFoundError):
         namespaces.remove(space)
+
+
+def test_a_name_without_a_namespace_is_no_hindrance(space: str) -> None:
+    half = Path("/run/netns", f"{space}b")
+    half.touch()  # as left by a process that was killed between two system calls
+    try:
+        namespaces.create(half.name)
+        assert namespaces.exists(half.name)
+        namespaces.remove(half.name)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def test_no_program_but_nft_is_started(lab: Lab) -> None:

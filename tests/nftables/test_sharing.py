@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.nftables.conftest import Lab, Tap, arp, mapping, uplink_in_use
-from tests.nftables.test_driver import EIP2, Site, nft
+from tests.nftables.conftest import Lab, Subnet, Tap, arp, ip_batch, mapping, uplink_in_use
+from tests.nftables.test_driver import EIP, EIP2, Site, nft
 from vipnet.backend import BackendContext
+from vipnet.model import DEFAULT_VPC
 from vipnet.plan import diff
+from vipnet_kernel.netlink import ruleset_generation
 from vipnet_nftables import NftablesBackend
+from vipnet_nftables.names import bridge
 
 pytestmark = pytest.mark.root
 
@@ -103,3 +106,29 @@ def test_namespaces_of_others_that_come_and_go_disturb_no_reading(lab: Lab) -> N
         stop.set()
         thread.join()
     assert not Path("/run/netns", name).exists()
+
+
+def test_what_is_installed_can_be_announced_again(lab: Lab, site: Site) -> None:
+    elsewhere = mapping(site.vpc, EIP2, "192.168.4.11")
+    with Tap(lab.outside) as tap:
+        lab.backend.announce([site.mapping, elsewhere])
+        said = [frame[14:42] for frame in tap.frames()]
+    assert arp(site.routing.mac, EIP, EIP)[14:42] in said
+    assert arp(site.routing.mac, EIP2, EIP2)[14:42] not in said
+
+
+def test_a_bridge_that_somebody_left_half_made_is_finished(lab: Lab) -> None:
+    net = Subnet(DEFAULT_VPC)
+    assert not ip_batch(lab.host, [f"link add name {bridge(net.id)} type bridge"])
+    lab.apply(net.intents()[:1])
+    argv = ["ip", "-n", lab.host, "-d", "link", "show", bridge(net.id)]
+    assert "addrgenmode none" in subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_hosts_rules_go_with_the_last_bridge_in_one_transaction(lab: Lab) -> None:
+    net = Subnet(DEFAULT_VPC)
+    lab.apply(net.intents()[:1])
+    before = ruleset_generation(lab.host)
+    lab.apply([])
+    assert ruleset_generation(lab.host) == before + 1
+    assert not nft(lab.host, "list", "ruleset")

@@ -42,6 +42,7 @@ class DictBackend(Backend[DictEntry]):
         del context
         self.installed: dict[str, DictEntry] = {}
         self.flushed: list[Released] = []
+        self.announced: list[Intent] = []
         self.log: list[str] = []
         self.refuse: Callable[[str], str | None] = lambda _key: None
         self.tells_which = True
@@ -79,3 +80,6 @@ class DictBackend(Backend[DictEntry]):
             raise DataplaneError("conntrack gave no answer")
         self.log.append("flush")
         self.flushed += released
+
+    def announce(self, intents: Iterable[Intent]) -> None:
+        self.announced += intents

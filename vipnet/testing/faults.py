@@ -78,6 +78,9 @@ class FaultyBackend(Backend[E]):
     def flush(self, released: Sequence[Released]) -> None:
         self.inner.flush(released)
 
+    def announce(self, intents: Iterable[Intent]) -> None:
+        self.inner.announce(intents)
+
     def versions(self) -> dict[str, str]:
         return self.inner.versions()
 

@@ -1,0 +1,149 @@
+"""A store and a kernel that many processes share, and whether the two agree, by another opinion than vipnet's own."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.nftables.conftest import OUTSIDE, Lab, ip_batch
+from vipnet.controller import Controller
+from vipnet.invariants import check_topology
+from vipnet.model import DEFAULT_VPC
+from vipnet_nftables.names import bridge, gateway_namespace, owner_mark, router_namespace
+
+__all__ = ["Settled", "SharedCloud"]
+
+_CONFIG = """
+store = "sqlite:///{path}"
+backend = "nftables"
+[uplinks.pub]
+device = "ext0"
+address = "203.0.113.2/24"
+gateway = "{gateway}"
+[backends.nftables]
+namespace = "{space}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the first `apply` after all had ended found pending, and the newest revision."""
+
+    pending: int
+    revision: int
+
+
+class SharedCloud:
+    """A configuration in a folder, for processes of any kind; `fill` makes what they begin with."""
+
+    def __init__(self, lab: Lab, folder: Path, devices: Iterable[str], fill: Callable[[Controller], None]) -> None:
+        self.host = lab.host
+        self.path = folder / "s.db"
+        self.config = folder / "vipnet.toml"
+        self.config.write_text(_CONFIG.format(path=self.path, gateway=OUTSIDE, space=lab.host))
+        pairs = [f"link add name {device} type veth peer name {device}0" for device in devices]
+        assert not ip_batch(lab.host, pairs)
+        self._before = self._links() | self._spaces()
+        with self.opened() as cloud:
+            fill(cloud)
+
+    def opened(self) -> Controller:
+        return Controller.open(self.config)
+
+    def settle(self) -> Settled:
+        """Finish what is pending, and see that nothing is left to do and nothing differs."""
+        with self.opened() as cloud:
+            pending = len(cloud.status().pending)
+            report = cloud.apply()
+            assert (report.quarantined, cloud.status().pending) == ((), ())
+            assert not (rest := cloud.plan()), str(rest)
+            check_topology(cloud.topology)
+        assert list(self._differences()) == []
+        return Settled(pending, report.revision)
+
+    def pending(self) -> int:
+        """How many revisions are, by the store's table."""
+        return len(self._rows(_PENDING))
+
+    def _differences(self) -> Iterator[str]:
+        yield from _lists("addresses", Counter(self._rows(_USED)), Counter(self._rows(_HELD)))
+        yield from _lists("pending", Counter(self._rows(_PENDING)), Counter())
+        vpcs = [id for (id,) in self._rows("SELECT id FROM vpcs") if id != DEFAULT_VPC]
+        for vpc in vpcs:
+            mapped = [(eip, vip) for id, eip, vip in self._rows(_MAPPED) if id == vpc]
+            yield from _mappings(router_namespace(vpc), mapped)
+        bridges = {bridge(id) for (id,) in self._rows("SELECT id FROM networks WHERE server_type != 'eip'")} | {"vnu0"}
+        spaces = {router_namespace(vpc) for vpc in vpcs} | {gateway_namespace(owner_mark(self.host))}
+        found = self._links() | self._spaces()
+        kept = {name for name in found - self._before if not name.startswith(("vnr", "vnl"))}
+        yield from _lists("links and namespaces", Counter(kept), Counter(bridges | spaces))
+        yield from _sets(self.host, "bridge", "vn_bridges", bridges)
+        ours = [link for link in self._shown() if link["ifname"].startswith("vn")]
+        yield from (f"{link['ifname']}: gives itself IPv6" for link in ours if link["inet6_addr_gen_mode"] != "none")
+
+    def _rows(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self.path)) as store:
+            return store.execute(query).fetchall()
+
+    def _links(self) -> set[str]:
+        return {link["ifname"] for link in self._shown()}
+
+    def _shown(self) -> list[dict[str, Any]]:
+        shown = subprocess.run(["ip", "-n", self.host, "-d", "-j", "link"], check=True, capture_output=True).stdout
+        return list(json.loads(shown))
+
+    def _spaces(self) -> set[str]:
+        """Namespaces of this host's vipnet."""
+        mark = f"vipnet {owner_mark(self.host)}"
+        return {path.name for path in Path("/run/netns").glob("vn*") if mark in _lo(path.name)}
+
+
+_USED = "SELECT network_id, ip FROM addresses WHERE state != 'reserved' AND state != 'resting'"
+_HELD = " UNION ALL ".join(f"SELECT network_id, ip FROM {table}" for table in ("nics", "vips", "eips"))
+_PENDING = "SELECT id FROM revisions WHERE state = 'pending'"
+_MAPPED = (
+    "SELECT networks.vpc_id, eips.ip, vips.ip FROM eips JOIN vips ON vips.id = eips.vip_id "
+    "JOIN networks ON networks.id = vips.network_id"
+)
+
+
+def _mappings(router: str, wanted: list[tuple[str, str]]) -> Iterator[str]:
+    eips = {("up0", eip) for eip, _ in wanted}
+    yield from _sets(router, "ip", "vn_eip_vip", set(wanted))
+    yield from _sets(router, "ip", "vn_vip_eip", {(vip, eip) for eip, vip in wanted})
+    yield from _sets(router, "ip", "vn_eips", eips)
+    yield from _sets(router, "arp", "vn_eips", eips)
+
+
+def _sets(space: str, family: str, name: str, wanted: set[Any]) -> Iterator[str]:
+    argv = ["ip", "netns", "exec", space, "nft", "-j", "list", "ruleset"]
+    shown = json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["nftables"]
+    rows: list[dict[str, Any]] = [body for row in shown for noun, body in row.items() if noun in ("set", "map")]
+    elements = [elem for row in rows if (row["family"], row["name"]) == (family, name) for elem in row.get("elem", ())]
+    yield from _lists(f"{space} {family} {name}", Counter(map(_plain, elements)), Counter(wanted))
+
+
+def _plain(element: Any) -> Any:
+    match element:
+        case {"concat": parts}:
+            return tuple(parts)
+        case [key, value]:
+            return key, value
+        case _:
+            return element
+
+
+def _lists(what: str, found: Counter[Any], wanted: Counter[Any]) -> Iterator[str]:
+    if found != wanted:
+        yield f"{what}: {dict(found - wanted)} too much, {dict(wanted - found)} missing"
+
+
+def _lo(space: str) -> str:
+    return subprocess.run(["ip", "-n", space, "link", "show", "lo"], check=False, capture_output=True, text=True).stdout
