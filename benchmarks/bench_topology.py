@@ -8,15 +8,29 @@ import json
 import random
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from vipnet.backend import BackendContext
+from vipnet.config import Config
 from vipnet.controller import Controller
 from vipnet.operations.draft import World
+from vipnet.plan import TargetPlan
+from vipnet.store import MemoryStore
 from vipnet.transaction import Transaction
+from vipnet_simulator.driver import SimulatorBackend
+from vipnet_simulator.entry import SimulatorEntry
 
 SCALES = {"1k": 1_000, "10k": 10_000, "100k": 100_000, "1M": 1_000_000}
 MEMBERSHIPS = 20
+REST = 50_000
+
+
+class Forgetful(SimulatorBackend):
+    """The simulator, but it keeps no entry: what is left in memory is the model."""
+
+    def apply(self, step: TargetPlan[SimulatorEntry]) -> Mapping[str, str]:  # noqa: ARG002
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +52,8 @@ class Shape:
         return max(1, self.groups // 10_000)
 
 
-def fill(tx: Transaction, shape: Shape) -> None:
-    """Make the cloud by verbs: every group has two members, a VIP and an associated EIP."""
+def fill(tx: Transaction, shape: Shape, *, rest: Callable[[], object] = int) -> None:
+    """Make the cloud by verbs: every group has two members, a VIP and an associated EIP. `rest` is called now and then."""
     tx.networks.create("pub", "20.0.0.0/12", server_type="eip")
     for vpc in range(shape.vpcs):
         tx.vpcs.create(f"v{vpc}", "10.0.0.0/8")
@@ -51,6 +65,8 @@ def fill(tx: Transaction, shape: Shape) -> None:
         tx.servers.create(f"s{server}", nets=[f"n{server // each}"])
     for group in range(shape.groups):
         fill_group(tx, shape, group)
+        if group % REST == REST - 1:
+            rest()
 
 
 def fill_group(tx: Transaction, shape: Shape, group: int) -> None:
@@ -88,6 +104,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=SCALES, default="10k")
     parser.add_argument("--repeats", type=int, default=2_500, help="calls of each of four verbs")
+    parser.add_argument("--gc", choices=["as it is", "never", "settle"], default="as it is", help="while building")
+    parser.add_argument("--backend", choices=["simulator", "none"], default="simulator", help="none: the model's weight alone")
     options = parser.parse_args()
     shape = Shape(SCALES[options.scale])
 
@@ -95,19 +113,23 @@ def main() -> None:
         print(json.dumps({"scale": options.scale, "what": what, **figures}), flush=True)
 
     world = World(random=random.Random(1).randrange)
-    with Controller.open(store="memory:", backend="simulator", world=world) as cloud:
+    backend = (Forgetful if options.backend == "none" else SimulatorBackend)(BackendContext())
+    with Controller(config=Config(), store=MemoryStore(), backend=backend, world=world) as cloud:
         weight, begun, since = memory(), time.process_time(), time.perf_counter()
+        if options.gc == "never":
+            gc.disable()
         with cloud.transaction() as tx:
-            fill(tx, shape)
+            fill(tx, shape, rest=cloud.settle if options.gc == "settle" else int)
             middle = time.process_time()
-            say("verbs", cpu_us_each=round((middle - begun) / shape.groups * 1e6, 1))
-        del tx
+            say("verbs", cpu_us_each=round((middle - begun) / shape.groups * 1e6, 1), gc=options.gc)
+        gc.enable()
         spent = time.process_time() - begun
         say("build", cpu_us_each=round(spent / shape.groups * 1e6, 1), seconds=round(time.perf_counter() - since, 1))
         begun = time.perf_counter()
         gc.collect()
         say("full garbage collection", seconds=round(time.perf_counter() - begun, 3))
-        say("memory", bytes_each=round((memory() - weight) / shape.groups), peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        say("memory", bytes_each=round((memory() - weight) / shape.groups), peak_mb=peak)
         cloud.settle()
         numbers = random.Random(2).sample(range(shape.groups), min(shape.groups, 4 * options.repeats))
         verbs: dict[str, Callable[[int], object]] = {

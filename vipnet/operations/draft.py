@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from vipnet.config import Config
 from vipnet.model import Thing
-from vipnet.topology import Topology
+from vipnet.topology import KINDS, Topology
 
 __all__ = ["Change", "Draft", "World"]
 
@@ -41,9 +41,6 @@ class Change:
     after: Thing | None
 
 
-_Key = tuple[type[Thing], str]
-
-
 @dataclass(slots=True)
 class Draft:
     """Collects changes on top of a snapshot, which itself never changes: dropping the draft is the rollback.
@@ -57,11 +54,15 @@ class Draft:
     topology: Topology = field(init=False)
     warnings: list[str] = field(default_factory=list[str])
     sets_aside: bool = False
-    _changes: dict[_Key, Change] = field(default_factory=dict[_Key, Change])
-    _undo: dict[_Key, Change | None] = field(default_factory=dict[_Key, Change | None])
+    # Only what was there before; what is there now, the topology knows. In a transaction of a million verbs every object
+    # kept here is one more that Python's garbage collector walks over, again and again.
+    _before: dict[type[Thing], dict[str, Thing | None]] = field(init=False)
+    _first: list[tuple[dict[str, Thing | None], str]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.topology = self.base
+        self._before = {kind: {} for kind in KINDS}
+        self._first = []
 
     def put(self, thing: Thing) -> None:
         """Add an object, or replace the one of its id."""
@@ -74,28 +75,34 @@ class Draft:
     def _change(self, old: Thing | None, new: Thing | None) -> None:
         thing = old if new is None else new
         assert thing is not None
-        key = (type(thing), thing.id)
-        earlier = self._changes.get(key)
-        self._undo.setdefault(key, earlier)
-        self._changes[key] = Change(old if earlier is None else earlier.before, new)
+        before, id = self._before[type(thing)], thing.id
+        if id not in before:
+            before[id] = old
+            self._first.append((before, id))
         self.topology = self.topology.change(old, new)
 
     def attempt(self, operation: Callable[[Draft], R]) -> R:
         """Run an operation on this draft; if it raises, what it did so far is taken back."""
-        topology, warned, aside, self._undo = self.topology, len(self.warnings), self.sets_aside, {}
+        topology, warned, aside, self._first = self.topology, len(self.warnings), self.sets_aside, []
         try:
             return operation(self)
         except BaseException:
             self.topology, self.sets_aside = topology, aside
             del self.warnings[warned:]
-            for key, earlier in self._undo.items():
-                if earlier is None:
-                    del self._changes[key]
-                else:
-                    self._changes[key] = earlier
+            for before, id in self._first:
+                del before[id]
             raise
 
     @property
     def changes(self) -> list[Change]:
-        """What differs from the base, one entry an object, in the order of first touch."""
-        return [change for change in self._changes.values() if change.before != change.after]
+        """What differs from the base, one entry an object: what goes, referring kinds first, and then what is new or changed."""
+        gone: list[Change] = []
+        come: list[Change] = []
+        for kind, before in self._before.items():
+            for id, old in before.items():
+                new = self.topology.get(kind, id)
+                if new is not None and new != old:
+                    come.append(Change(old, new))
+                elif new is None and old is not None:
+                    gone.append(Change(old, None))
+        return [*reversed(gone), *come]
