@@ -7,7 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["promise_table"]
+pytest_plugins = ["promise_table", "shell"]
 
 settings.register_profile("sample", derandomize=True)  # the same examples every time
 if os.environ.get("CI"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vipnet.cli.output import NOT_EMPTY, REFUSED, line, show, show_plan
 from vipnet.cli.settings import Settings
+from vipnet.cli.shapes import Removed
 from vipnet.errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, 
     from vipnet.lab.demo import run_demo, take_down
 
     if down:
-        show({"removed": take_down()}, output=settings.output)
+        show(Removed(removed=take_down()), output=settings.output)
         return 0
     chosen = backend or settings.backend
     named = {} if chosen is None else {"backend": chosen}

@@ -8,8 +8,8 @@ so that defaults live in the library alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 __all__ = ["Action", "Option", "Section", "Verb", "action", "change", "flag", "many", "number", "read", "required", "text"]
 
@@ -34,12 +34,18 @@ class Option:
         name = self.flag.removeprefix("--").replace("-", "_")
         return name + "s" if self.kind == "many" else name
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that are accepted, for completion, where the metavar lists them; the library is the judge."""
+        return tuple(self.metavar.split("|")) if "|" in self.metavar else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
     """One command. `call` is a method of the Controller by its path, like `groups.create`, or a function of this package.
 
-    `changes`: with --dry-run it is planned instead of done. `columns`: what a table of several objects shows.
+    `changes`: with --dry-run it is planned instead of done. `columns`: what a table of several objects shows. `prints`: the
+    type of what is printed as JSON, if that is not what a method of the Controller returns.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Verb:
     options: tuple[Option, ...]
     columns: tuple[str, ...]
     changes: bool
+    prints: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +102,9 @@ def change(usage: str, call: str, help: str, example: str, *options: Option, col
     return _verb(usage, call, help, example, options, columns, changes=True)
 
 
-def action(usage: str, call: Callable[..., int], help: str, example: str, *options: Option) -> Verb:
+def action(usage: str, call: Action, prints: Callable[[], Any], help: str, example: str, *options: Option) -> Verb:
     """A command that is more than one call of the library; it looks at `Settings.dry_run` itself."""
-    return _verb(usage, call, help, example, options, "", changes=False)
+    return replace(_verb(usage, call, help, example, options, "", changes=False), prints=prints)
 
 
 def _verb(

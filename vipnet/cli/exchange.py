@@ -8,6 +8,7 @@ from pathlib import Path
 from vipnet.cli.actions import call, opened, preview
 from vipnet.cli.output import encodes, show_text
 from vipnet.cli.settings import Settings
+from vipnet.cli.shapes import Document, Picture
 from vipnet.errors import InputParameterError
 
 __all__ = ["export", "import_file", "topology_show"]
@@ -22,7 +23,7 @@ def export(settings: Settings, *, format: str = "json") -> int:
     text = as_text(document, format)
     if not encodes(text):
         text = as_text(document, format, ascii=True)
-    show_text(text, {"format": format, "document": text}, output="table" if format == "json" else settings.output)
+    show_text(text, Document(format=format, document=text), output="table" if format == "json" else settings.output)
     return 0
 
 
@@ -40,7 +41,7 @@ def topology_show(settings: Settings, *, format: str = "text") -> int:
     """Print a picture of the model."""
     with opened(settings) as cloud:
         picture = cloud.picture(format)
-    show_text(picture, {"format": format, "picture": picture}, output=settings.output)
+    show_text(picture, Picture(format=format, picture=picture), output=settings.output)
     return 0
 
 

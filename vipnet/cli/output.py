@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
 
 from vipnet.cli.settings import OutputFormat
+from vipnet.cli.shapes import Planned, Text
 from vipnet.errors import DataplaneError, RefusedError, VipnetError
 from vipnet.plan import Plan
 
@@ -47,7 +48,7 @@ _PIPE_WIDTH = 100_000  # lines are not folded for a program that reads them
 def show(value: object, *, output: OutputFormat, columns: Sequence[str] = ()) -> None:
     """Print a view, a list of views or a text; in a table of several, only `columns`, if there are any."""
     if output == "json":
-        _show_json({"config": value} if isinstance(value, str) else _plain(value))
+        _show_json(_plain(Text(config=value) if isinstance(value, str) else value))
     elif isinstance(value, str):
         _write(sys.stdout, value if value.endswith("\n") else value + "\n")
     else:
@@ -57,16 +58,17 @@ def show(value: object, *, output: OutputFormat, columns: Sequence[str] = ()) ->
 def show_plan(plan: Plan[Any], *, output: OutputFormat, warnings: Sequence[str] = ()) -> None:
     """Print a plan, and what the operation that it stands for would warn of."""
     if output == "json":
-        _show_json({**plan.as_json(), "warnings": list(warnings)})
+        document: Planned = {**plan.as_json(), "warnings": list(warnings)}
+        _show_json(document)
         return
     _write(sys.stdout, f"{plan}\n")
     _warn(warnings)
 
 
-def show_text(text: str, value: Mapping[str, object], *, output: OutputFormat) -> None:
+def show_text(text: str, value: object, *, output: OutputFormat) -> None:
     """Print a text as it is, or the JSON value that it is part of."""
     if output == "json":
-        _show_json(value)
+        _show_json(_plain(value))
     else:
         _write(sys.stdout, text)
 

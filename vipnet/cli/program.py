@@ -55,6 +55,18 @@ class _Command(click.Command):
             raise
 
 
+class _VerbCommand(_Command):
+    def __init__(self, verb: Verb, **attributes: Any) -> None:
+        super().__init__(verb.name, **attributes)
+        self.verb = verb
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's signature
+        from vipnet.cli.answers import outline
+
+        formatter.write_paragraph()
+        formatter.write_text(f"Prints with -o json: {outline(self.verb)}")
+
+
 class _Program(_Command, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         return [verb.name for section in SECTIONS for verb in section.verbs]
@@ -129,7 +141,7 @@ def _command(verb: Verb) -> click.Command:
     ]
     options: list[click.Parameter] = [_option(option) for option in verb.options]
     text = f"{verb.help}\n\n\b\nExample: vipnet {verb.example}"
-    return _Command(verb.name, callback=run, params=[*arguments, *options, _late_output()], help=text)
+    return _VerbCommand(verb, callback=run, params=[*arguments, *options, _late_output()], help=text)
 
 
 def _option(option: Option) -> click.Option:
