@@ -13,7 +13,7 @@ settings.register_profile("sample", derandomize=True)  # the same examples every
 if os.environ.get("CI"):
     settings.load_profile("sample")
 
-pytest.register_assert_rewrite("vipnet.testing.promises")
+pytest.register_assert_rewrite("snippets", "vipnet.testing.promises")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

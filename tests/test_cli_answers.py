@@ -75,6 +75,7 @@ STORY = """
     apply
     status
     backends
+    completion
 
     instancegroup-dissociate-eip nginx
     eip-delete

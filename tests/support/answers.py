@@ -46,8 +46,10 @@ def _is(value: Any, kind: str) -> bool:
         return value is None
     name, _, words = kind.partition(": ")
     name, _, inside = name.partition(" of ")
-    return (
-        type(value) is _TYPES[name]
-        and (not words or value in words.split(", "))
-        and (not inside or all(_is(item, inside.removesuffix("s")) for item in (value if name == "array" else value.values())))
-    )
+    if type(value) is not _TYPES[name] or (words and value not in words.split(", ")):
+        return False
+    return not inside or all(_is(item, inside.removesuffix("s")) for item in _held(value))
+
+
+def _held(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType]

@@ -34,11 +34,6 @@ class Option:
         name = self.flag.removeprefix("--").replace("-", "_")
         return name + "s" if self.kind == "many" else name
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words that are accepted, for completion, where the metavar lists them; the library is the judge."""
-        return tuple(self.metavar.split("|")) if "|" in self.metavar else ()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:

@@ -68,7 +68,7 @@ def show_plan(plan: Plan[Any], *, output: OutputFormat, warnings: Sequence[str] 
 def show_text(text: str, value: object, *, output: OutputFormat) -> None:
     """Print a text as it is, or the JSON value that it is part of."""
     if output == "json":
-        _show_json(_plain(value))
+        _show_json(value)
     else:
         _write(sys.stdout, text)
 

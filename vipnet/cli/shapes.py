@@ -6,8 +6,7 @@ The functions are called when somebody asks: they load what the type is made of.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, make_dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from vipnet.plan import PlanDocument
 
@@ -35,39 +34,34 @@ class Planned(PlanDocument):
     warnings: list[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Text(TypedDict):
     """A text that a method of the library returns."""
 
     config: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(TypedDict):
     """The model, drawn."""
 
     format: str
     picture: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(TypedDict):
     """An export that is not JSON."""
 
     format: str
     document: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class Script(TypedDict):
     """What a shell reads."""
 
     shell: str
     script: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removed:
+class Removed(TypedDict):
     """The folders of the demos that were taken down."""
 
     removed: list[str]
@@ -90,6 +84,8 @@ def scripted() -> Any:
 
 def exported() -> Any:
     """Of the document of a model, and of one that is not JSON."""
+    from dataclasses import fields, make_dataclass
+
     from vipnet.rows import address_fields, table_name
     from vipnet.topology import KINDS
 
