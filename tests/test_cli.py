@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, get_args
 
@@ -25,23 +25,6 @@ from vipnet.picture import FORMATS
 
 _VERBS = [verb for section in SECTIONS for verb in section.verbs]
 _LIBRARY_VERBS = [verb for verb in _VERBS if isinstance(verb.call, str)]
-
-
-@pytest.fixture
-def worked_example(vipnet: Shell) -> Shell:
-    """A group with a VIP and an EIP in the default store."""
-    for line in (
-        "vpc-create prod 192.168.0.0/16",
-        "network-create web 192.168.4.0/22 --vpc prod",
-        "network-create pub 172.30.0.0/24 --server-type eip",
-        "instancegroup-create nginx",
-        "server-create node1 --net web:192.168.7.247 --group nginx",
-        "instancegroup-attachnetwork nginx --ip-addr 192.168.7.246",
-        "instancegroup-create-eip nginx --bandwidth 30",
-    ):
-        answer = vipnet(*line.split())
-        assert answer.code == 0, answer.err
-    return vipnet
 
 
 def _verb(name: str) -> Verb:
@@ -283,13 +266,6 @@ class TestTables:
         assert "192.168.7.247" in answer.err
         assert "warning" not in answer.out
 
-    def test_a_narrow_terminal_loses_nothing(self, worked_example: Shell) -> None:
-        sent = _on_a_terminal(worked_example, "network-list", columns=60, NO_COLOR="1")
-        assert re.findall(r"\x1b\[3\d", sent) == []
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", sent).splitlines()
-        assert max(len(line) for line in lines) <= 60
-        assert [line.split()[1] for line in lines if "prefix" in line] == ["172.30.0.0/24", "192.168.4.0/22"]
-
 
 class TestDemo:
     @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
@@ -403,31 +379,3 @@ def _process(vipnet: Shell, *words: str, **environment: str) -> subprocess.Compl
         text=True,
         check=False,
     )
-
-
-def _on_a_terminal(vipnet: Shell, *words: str, columns: int, **environment: str) -> str:
-    """What a terminal of this width is sent."""
-    leader, follower = os.openpty()
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "vipnet", *words],
-            env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns), **environment},
-            cwd=vipnet.folder,
-            stdout=follower,
-            check=True,
-        )
-        os.close(follower)
-        return b"".join(_chunks(leader)).decode().replace("\r\n", "\n")
-    finally:
-        os.close(leader)
-
-
-def _chunks(descriptor: int) -> Iterator[bytes]:
-    while True:
-        try:
-            chunk = os.read(descriptor, 4096)
-        except OSError:  # how Linux says that the other end is closed
-            return
-        if not chunk:
-            return
-        yield chunk

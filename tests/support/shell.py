@@ -70,3 +70,20 @@ def vipnet(tmp_path: Path) -> Iterator[Shell]:
     """The command line, in a home of its own."""
     with at_home(tmp_path) as shell:
         yield shell
+
+
+@pytest.fixture
+def worked_example(vipnet: Shell) -> Shell:
+    """A group with a VIP and an EIP in the default store."""
+    for line in (
+        "vpc-create prod 192.168.0.0/16",
+        "network-create web 192.168.4.0/22 --vpc prod",
+        "network-create pub 172.30.0.0/24 --server-type eip",
+        "instancegroup-create nginx",
+        "server-create node1 --net web:192.168.7.247 --group nginx",
+        "instancegroup-attachnetwork nginx --ip-addr 192.168.7.246",
+        "instancegroup-create-eip nginx --bandwidth 30",
+    ):
+        answer = vipnet(*line.split())
+        assert answer.code == 0, answer.err
+    return vipnet

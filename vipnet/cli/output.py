@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
 
 from vipnet.cli.settings import OutputFormat
 from vipnet.cli.shapes import Planned, Text
+from vipnet.cli.terminal import has_colours, is_terminal, painted, painted_plan, width
 from vipnet.errors import DataplaneError, RefusedError, VipnetError
 from vipnet.plan import Plan
 
@@ -61,7 +62,7 @@ def show_plan(plan: Plan[Any], *, output: OutputFormat, warnings: Sequence[str] 
         document: Planned = {**plan.as_json(), "warnings": list(warnings)}
         _show_json(document)
         return
-    _write(sys.stdout, f"{plan}\n")
+    _write(sys.stdout, painted_plan(f"{plan}\n", sys.stdout))
     _warn(warnings)
 
 
@@ -96,7 +97,7 @@ def report(error: VipnetError, *, output: OutputFormat) -> int:
             body["pending"] = error.pending
         _write(sys.stderr, json.dumps({"error": body}) + "\n")
     else:
-        _write(sys.stderr, f"error: {_one_line(error.details)}\n")
+        _write(sys.stderr, f"{painted('error:', 'red', sys.stderr)} {_one_line(error.details)}\n")
     return REFUSED if isinstance(error, RefusedError) else DATAPLANE
 
 
@@ -113,7 +114,7 @@ def report_bug(error: BaseException, *, output: OutputFormat) -> int:
         body = {"class": type(error).__name__, "code": 500, "details": f"{error}; {details}", "traceback": trace}
         _write(sys.stderr, json.dumps({"error": body}) + "\n")
     else:
-        _write(sys.stderr, f"{trace}error: {details}\n")
+        _write(sys.stderr, f"{trace}{painted('error:', 'red', sys.stderr)} {details}\n")
     return BUG
 
 
@@ -141,7 +142,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _show_json(value: object) -> None:
-    indent = 2 if sys.stdout.isatty() else None
+    indent = 2 if is_terminal(sys.stdout) else None
     _write(sys.stdout, json.dumps(value, indent=indent) + "\n")
 
 
@@ -171,14 +172,23 @@ def _show_rows(console: Console, fields: Sequence[str], rows: Sequence[Sequence[
 
 def _warn(warnings: Sequence[str]) -> None:
     for text in warnings:
-        _write(sys.stderr, f"warning: {_one_line(text)}\n")
+        _write(sys.stderr, f"{painted('warning:', 'yellow', sys.stderr)} {_one_line(text)}\n")
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(file=sys.stdout, width=_PIPE_WIDTH, markup=False, highlight=False)
+    seen = is_terminal(sys.stdout)
+    return Console(
+        file=sys.stdout,
+        width=width(sys.stdout) if seen else _PIPE_WIDTH,
+        height=25,  # for without one, rich takes the width of a dumb terminal for 80
+        force_terminal=seen,
+        color_system="auto" if has_colours(sys.stdout) else None,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
 
 
 def _print(console: Console, table: Table) -> None:
