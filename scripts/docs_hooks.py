@@ -33,8 +33,8 @@ changes something prints the object as it is afterwards, one that deletes prints
 standard error, `{"error": {"class", "code", "details"}}`, with `"pending"` where the
 [data plane](tutorial.md#when-the-data-plane-fails) failed.
 
-On a terminal tables fit its width, JSON is indented, plans and errors have colours (unless `NO_COLOR` is set or `TERM` is `dumb`), and
-what takes more than a second shows a bar on standard error, not with `-o json`. In a pipe there is nothing of it.
+On a terminal tables fit its width, JSON is indented, plans and errors have colours (none with `NO_COLOR` or `TERM=dumb`),
+and what takes more than a second shows a bar on standard error (not with `-o json`). In a pipe there is nothing of it.
 
 With `--dry-run` a command that changes something prints the plan instead, like [`plan`](#plan), and changes nothing.
 """
