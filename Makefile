@@ -5,6 +5,7 @@
 #   make test [ARGS="-k vip"]       the tests; long lists by a seeded sample
 #   make test-long                  the tests, long lists whole
 #   make lint types                 ruff; mypy and pyright
+#   make docs                       the documentation, into site/
 
 BACKEND ?= nftables
 ARGS ?=
@@ -16,7 +17,7 @@ BIN = .venv/bin
 # Two at a time: most of a packet test is waiting. A file's tests stay together, for they share what they build.
 PYTEST = $(BIN)/pytest -n 2 --dist loadfile --require-backend simulator --require-backend nftables
 
-.PHONY: help demo test test-long lint types packages venv clean
+.PHONY: help demo test test-long lint types docs packages venv clean
 .NOTPARALLEL:
 
 help:
@@ -39,6 +40,10 @@ types: venv
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+docs:
+	@$(SETUP) venv docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
 packages:
 	@$(SETUP) packages
 
@@ -46,5 +51,5 @@ venv:
 	@$(SETUP) venv dev
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,13 +7,13 @@ import os
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["promise_table"]
+pytest_plugins = ["promise_table", "shell"]
 
 settings.register_profile("sample", derandomize=True)  # the same examples every time
 if os.environ.get("CI"):
     settings.load_profile("sample")
 
-pytest.register_assert_rewrite("vipnet.testing.promises")
+pytest.register_assert_rewrite("snippets", "vipnet.testing.promises")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

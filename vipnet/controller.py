@@ -23,7 +23,7 @@ from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
 from vipnet.intents import Intent
 from vipnet.model import Address
 from vipnet.naming import named, naming
-from vipnet.operations.draft import Draft, World
+from vipnet.operations.draft import Draft, Progress, World
 from vipnet.plan import Plan
 from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, program_what_can, resync, resync_plan
 from vipnet.registry import load_backend
@@ -70,13 +70,14 @@ class Controller(AllVerbs):
         backend: str | None = None,
         world: World | None = None,
         by_key: bool = False,
+        progress: Progress | None = None,
         **options: Any,
     ) -> Controller:
         """Open a configuration file, or a Config, or the defaults; `store`, `backend` and the backend's options win over it.
 
         With `by_key` objects are read from the store as they are asked for, instead of all at once: for processes that make
         a few changes and end. `topology` must then not be used after `close`.
-
+        `progress` is told what is under way, often, in the thread that does it: (stage, done, total), total 0: not known.
         Raises InputParameterError for a wrong configuration or a store that is bound otherwise.
         """
         settings = config if isinstance(config, Config) else Config() if config is None else load_config(Path(config))
@@ -94,6 +95,8 @@ class Controller(AllVerbs):
             plane.close()
             raise
         try:
+            world = world or World()
+            world = world if progress is None else replace(world, progress=progress)
             return cls(config=settings, store=opened, backend=plane, world=world)
         except BaseException:
             opened.close()
@@ -126,10 +129,12 @@ class Controller(AllVerbs):
         return self._topology
 
     def _load(self) -> None:
+        self._world.progress("reading the store")
         loaded = self._store.load()
         self._topology = loaded.topology
         self._revision = loaded.revision
         self._pending = list(loaded.pending)
+        self._world.progress("working")
 
     # ------------------------------------------------------------------------------------------------- verbs
 
@@ -218,6 +223,7 @@ class Controller(AllVerbs):
     # ------------------------------------------------------------------------------------------------- commit
 
     def _work(self, draft: Draft) -> Work:
+        self._world.progress("working out the change")
         strict = not draft.sets_aside
         return change_work(self.backend, self.config, self._topology, draft.topology, draft.changes, strict=strict)
 
@@ -233,6 +239,7 @@ class Controller(AllVerbs):
             transitions=transitions(changes, draft.topology, self._topology),
             released=work.released,
         )
+        self._world.progress("storing the change")
         self._store.begin(changes, pending)
         self._revision, previous = pending.revision, self._topology
         self._topology = draft.topology
@@ -252,6 +259,7 @@ class Controller(AllVerbs):
         return work.plan
 
     def _program(self, work: Work, *, sets_aside: bool) -> list[Quarantined]:
+        self._world.progress("programming the data plane")
         aside = list(work.aside)
         try:
             if sets_aside:
@@ -307,6 +315,7 @@ class Controller(AllVerbs):
 
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
+        self._world.progress("comparing with the data plane, programming what differs")
         plan, found = resync(self.backend, self.config, self._topology)
         aside = self._named(found)
         self.backend.flush([entry for pending in self._pending for entry in pending.released])
@@ -336,7 +345,10 @@ class Controller(AllVerbs):
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._require_usable()
             self._refresh(with_pending=True)
-            return Plan() if self._is_as_left() else resync_plan(self.backend, self.config, self._topology)[0]
+            if self._is_as_left():
+                return Plan()
+            self._world.progress("comparing with the data plane")
+            return resync_plan(self.backend, self.config, self._topology)[0]
 
     def apply(self, *, audit: bool = False) -> ApplyReport:
         """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
@@ -380,6 +392,7 @@ class Controller(AllVerbs):
     def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
         try:
             self._require_usable()
+            self._world.progress("comparing with the data plane")
             plan, aside = (None, []) if self._is_as_left() else resync_plan(self.backend, self.config, self._topology)
             entries = self.backend.counts()
         except DataplaneError as error:

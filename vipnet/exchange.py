@@ -19,7 +19,7 @@ from vipnet.invariants.ownership import check_in_range
 from vipnet.invariants.references import check_refers
 from vipnet.invariants.wording import called
 from vipnet.model import DEFAULT_VPC, Address, InstanceGroup, Membership, Network, Nic, Server, Thing, Vip, Vpc
-from vipnet.operations.draft import Draft
+from vipnet.operations.draft import Draft, Progress
 from vipnet.rows import encoded, table_name
 from vipnet.strict import KEYS, read_row, shortly
 from vipnet.topology import KINDS, Topology
@@ -70,8 +70,9 @@ def import_document(draft: Draft, document: Mapping[str, Any]) -> dict[str, int]
     """
     _check_empty(draft.topology)
     _check_shape(document)
-    rows = {kind: list(_read(kind, document[name])) for name, kind in _TABLES.items()}
+    rows = {kind: list(_read(kind, document[name], draft.world.progress)) for name, kind in _TABLES.items()}
     _put(draft, rows)
+    draft.world.progress("checking the model")
     check_topology(draft.topology, max_vips_per_group=draft.config.max_vips_per_group)
     draft.sets_aside = True
     return {name: len(rows[kind]) for name, kind in _TABLES.items()}
@@ -106,9 +107,10 @@ def _check_shape(document: object) -> None:
             raise InputParameterError(f"key {name!r} of the document is {had}; it must be a list of rows, [] for none")
 
 
-def _read(kind: type[Thing], rows: list[Any]) -> Iterator[Thing]:
+def _read(kind: type[Thing], rows: list[Any], progress: Progress) -> Iterator[Thing]:
     seen: dict[str, int] = {}
     for number, row in enumerate(rows):
+        progress(f"reading {table_name(kind)}", number + 1, len(rows))
         where = f"{table_name(kind)}[{number}]"
         thing = read_row(kind, row, where=where)
         if kind is Vpc and thing.id == DEFAULT_VPC:
@@ -122,7 +124,8 @@ def _read(kind: type[Thing], rows: list[Any]) -> Iterator[Thing]:
 def _put(draft: Draft, rows: Mapping[type[Thing], list[Thing]]) -> None:
     """Addresses last and with care: a topology keeps none that is in no range of its network."""
     for kind in KINDS:
-        for thing in rows[kind]:
+        for number, thing in enumerate(rows[kind], start=1):
+            draft.world.progress(f"taking in {table_name(kind)}", number, len(rows[kind]))
             if isinstance(thing, Network):
                 check_ranges(thing)
             if isinstance(thing, Address):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypedDict, TypeVar
 
-__all__ = ["Entry", "Plan", "TargetPlan", "diff"]
+__all__ = ["Entry", "EntryDocument", "Plan", "PlanDocument", "TargetDocument", "TargetPlan", "diff"]
 
 
 class Entry(Protocol):
@@ -27,6 +27,29 @@ class Entry(Protocol):
     def text(self) -> str:
         """The entry in the data plane's own words, for people."""
         ...
+
+
+class EntryDocument(TypedDict):
+    """An entry, for a reader of JSON."""
+
+    key: str
+    text: str
+
+
+class TargetDocument(TypedDict):
+    """What changes in one target; `replace` holds the new entries."""
+
+    target: str
+    create: list[EntryDocument]
+    replace: list[EntryDocument]
+    delete: list[EntryDocument]
+
+
+class PlanDocument(TypedDict):
+    """A plan, for a reader of JSON."""
+
+    empty: bool
+    targets: list[TargetDocument]
 
 
 E = TypeVar("E", bound=Entry)
@@ -58,7 +81,7 @@ class TargetPlan(Generic[E]):
             delete=tuple(entry for entry in self.delete if entry.key not in keys),
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> TargetDocument:
         """The shape that the command line prints."""
         return {
             "target": self.target,
@@ -83,7 +106,7 @@ class Plan(Generic[E]):
     def __str__(self) -> str:
         return "\n".join(line for target in self.targets for line in _lines(target)) or "nothing to do"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> PlanDocument:
         """The shape that the command line prints."""
         return {"empty": not self, "targets": [target.as_json() for target in self.targets]}
 
@@ -110,7 +133,7 @@ def diff(actual: Mapping[str, E], desired: Mapping[str, E]) -> Plan[E]:
     )
 
 
-def _shown(entry: Entry) -> dict[str, str]:
+def _shown(entry: Entry) -> EntryDocument:
     return {"key": entry.key, "text": entry.text}
 
 

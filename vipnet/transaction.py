@@ -21,6 +21,13 @@ V = TypeVar("V")
 class AllVerbs(Whole):
     """The nouns, each with its verbs, over something that runs them; and the verbs of the model as a whole."""
 
+    vpcs: Vpcs
+    networks: Networks
+    hosts: Hosts
+    servers: Servers
+    groups: Groups
+    eips: Eips
+
     def __init__(self) -> None:
         self.vpcs = Vpcs(self)
         self.networks = Networks(self)

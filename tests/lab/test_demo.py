@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from answers import misfits
 
+from vipnet.cli.answers import shapes
+from vipnet.cli.verbs.dataplane import DATA_PLANE
 from vipnet.errors import DataplaneError, NotSupportedError
 from vipnet.lab import demo as demo_module
 from vipnet.lab.demo import run_demo, take_down
@@ -22,6 +25,8 @@ from vipnet.lab.node import wait_for
 from vipnet.lab.record import Run, demos_root
 
 pytestmark = pytest.mark.root
+
+DECLARED = next(verb for verb in DATA_PLANE.verbs if verb.name == "demo")
 
 
 @pytest.fixture(autouse=True)
@@ -113,17 +118,21 @@ def test_a_killed_demo_is_taken_down(cache: Path, moment: str) -> None:
         process.wait()
     assert picture(marks, cache) != before
     with demo("--down") as down:
-        assert down.wait(30) == 0
+        out, err = down.communicate(timeout=30)
+        assert (down.returncode, err) == (0, "")
+        assert misfits(json.loads(out), shapes(DECLARED)) == []
     assert_nothing_of(marks, before, cache)
     assert take_down() == []
 
 
 def test_a_kept_demo_stands_until_it_is_taken_down(cache: Path) -> None:
     before = picture([], cache)
+    assert DECLARED.example == "demo --keep"
     with demo("--keep") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     report = json.loads(out)
+    assert misfits(report, shapes(DECLARED)) == []
     marks = made()
     client = report["namespaces"]["client"]
     page = "import urllib.request; print(urllib.request.urlopen('http://203.0.113.100/', timeout=5).read().decode())"

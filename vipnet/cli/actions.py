@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from vipnet.cli.output import NOT_EMPTY, REFUSED, line, show, show_plan
+from vipnet.cli.progress import watched
 from vipnet.cli.settings import Settings
+from vipnet.cli.shapes import Removed
 from vipnet.errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -65,7 +68,7 @@ def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, 
     from vipnet.lab.demo import run_demo, take_down
 
     if down:
-        show({"removed": take_down()}, output=settings.output)
+        show(Removed(removed=take_down()), output=settings.output)
         return 0
     chosen = backend or settings.backend
     named = {} if chosen is None else {"backend": chosen}
@@ -76,8 +79,15 @@ def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, 
     return 0 if result.ok else REFUSED
 
 
-def opened(settings: Settings) -> Controller:
-    """Open what the settings name."""
+@contextmanager
+def opened(settings: Settings) -> Generator[Controller, None, None]:
+    """Open what the settings name, with a bar for whoever waits."""
     from vipnet.controller import Controller
 
-    return Controller.open(settings.config, store=settings.store, backend=settings.backend, by_key=True)
+    with (
+        watched(settings) as progress,
+        Controller.open(
+            settings.config, store=settings.store, backend=settings.backend, by_key=True, progress=progress
+        ) as cloud,
+    ):
+        yield cloud

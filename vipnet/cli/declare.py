@@ -8,8 +8,8 @@ so that defaults live in the library alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 __all__ = ["Action", "Option", "Section", "Verb", "action", "change", "flag", "many", "number", "read", "required", "text"]
 
@@ -39,7 +39,8 @@ class Option:
 class Verb:
     """One command. `call` is a method of the Controller by its path, like `groups.create`, or a function of this package.
 
-    `changes`: with --dry-run it is planned instead of done. `columns`: what a table of several objects shows.
+    `changes`: with --dry-run it is planned instead of done. `columns`: what a table of several objects shows. `prints`: the
+    type of what is printed as JSON, if that is not what a method of the Controller returns.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Verb:
     options: tuple[Option, ...]
     columns: tuple[str, ...]
     changes: bool
+    prints: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,9 @@ def change(usage: str, call: str, help: str, example: str, *options: Option, col
     return _verb(usage, call, help, example, options, columns, changes=True)
 
 
-def action(usage: str, call: Callable[..., int], help: str, example: str, *options: Option) -> Verb:
+def action(usage: str, call: Action, prints: Callable[[], Any], help: str, example: str, *options: Option) -> Verb:
     """A command that is more than one call of the library; it looks at `Settings.dry_run` itself."""
-    return _verb(usage, call, help, example, options, "", changes=False)
+    return replace(_verb(usage, call, help, example, options, "", changes=False), prints=prints)
 
 
 def _verb(

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from vipnet.cli.completion import VARIABLE, answer
 from vipnet.cli.output import BUG, report_bug, report_usage
 from vipnet.cli.program import program
 
@@ -49,9 +50,9 @@ def _usage(error: click.ClickException) -> int:
 
 
 def run() -> NoReturn:
-    """Run the process's own command line and exit."""
+    """Run the process's own command line, or complete it for a shell that asks, and exit."""
     try:
-        status = main()
+        status = answer(asked) if (asked := os.environ.get(VARIABLE)) else main()
         sys.stdout.flush()
     except KeyboardInterrupt:
         status = _INTERRUPTED

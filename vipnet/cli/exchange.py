@@ -7,7 +7,9 @@ from pathlib import Path
 
 from vipnet.cli.actions import call, opened, preview
 from vipnet.cli.output import encodes, show_text
+from vipnet.cli.progress import watched
 from vipnet.cli.settings import Settings
+from vipnet.cli.shapes import Document, Picture
 from vipnet.errors import InputParameterError
 
 __all__ = ["export", "import_file", "topology_show"]
@@ -19,10 +21,10 @@ def export(settings: Settings, *, format: str = "json") -> int:
 
     with opened(settings) as cloud:
         document = cloud.export()
-    text = as_text(document, format)
+        text = as_text(document, format)
     if not encodes(text):
         text = as_text(document, format, ascii=True)
-    show_text(text, {"format": format, "document": text}, output="table" if format == "json" else settings.output)
+    show_text(text, Document(format=format, document=text), output="table" if format == "json" else settings.output)
     return 0
 
 
@@ -30,7 +32,11 @@ def import_file(settings: Settings, file: str) -> int:
     """Read a document and put all of it into an empty model; with --dry-run print the plan."""
     from vipnet.documents import from_text
 
-    document = from_text(_read(file), name="standard input" if file == "-" else file)
+    name = "standard input" if file == "-" else file
+    with watched(settings) as progress:
+        if progress is not None:
+            progress("reading the document")
+        document = from_text(_read(file), name=name)
     if settings.dry_run:
         return preview(settings, "import_topology", [document], {})
     return call(settings, "import_topology", (), [document], {})
@@ -40,7 +46,7 @@ def topology_show(settings: Settings, *, format: str = "text") -> int:
     """Print a picture of the model."""
     with opened(settings) as cloud:
         picture = cloud.picture(format)
-    show_text(picture, {"format": format, "picture": picture}, output=settings.output)
+    show_text(picture, Picture(format=format, picture=picture), output=settings.output)
     return 0
 
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
 
 from vipnet.cli.settings import OutputFormat
+from vipnet.cli.shapes import Planned, Text
+from vipnet.cli.terminal import has_colours, is_terminal, painted, painted_plan, width
 from vipnet.errors import DataplaneError, RefusedError, VipnetError
 from vipnet.plan import Plan
 
@@ -47,7 +49,7 @@ _PIPE_WIDTH = 100_000  # lines are not folded for a program that reads them
 def show(value: object, *, output: OutputFormat, columns: Sequence[str] = ()) -> None:
     """Print a view, a list of views or a text; in a table of several, only `columns`, if there are any."""
     if output == "json":
-        _show_json({"config": value} if isinstance(value, str) else _plain(value))
+        _show_json(_plain(Text(config=value) if isinstance(value, str) else value))
     elif isinstance(value, str):
         _write(sys.stdout, value if value.endswith("\n") else value + "\n")
     else:
@@ -57,13 +59,14 @@ def show(value: object, *, output: OutputFormat, columns: Sequence[str] = ()) ->
 def show_plan(plan: Plan[Any], *, output: OutputFormat, warnings: Sequence[str] = ()) -> None:
     """Print a plan, and what the operation that it stands for would warn of."""
     if output == "json":
-        _show_json({**plan.as_json(), "warnings": list(warnings)})
+        document: Planned = {**plan.as_json(), "warnings": list(warnings)}
+        _show_json(document)
         return
-    _write(sys.stdout, f"{plan}\n")
+    _write(sys.stdout, painted_plan(f"{plan}\n", sys.stdout))
     _warn(warnings)
 
 
-def show_text(text: str, value: Mapping[str, object], *, output: OutputFormat) -> None:
+def show_text(text: str, value: object, *, output: OutputFormat) -> None:
     """Print a text as it is, or the JSON value that it is part of."""
     if output == "json":
         _show_json(value)
@@ -94,7 +97,7 @@ def report(error: VipnetError, *, output: OutputFormat) -> int:
             body["pending"] = error.pending
         _write(sys.stderr, json.dumps({"error": body}) + "\n")
     else:
-        _write(sys.stderr, f"error: {_one_line(error.details)}\n")
+        _write(sys.stderr, f"{painted('error:', 'red', sys.stderr)} {_one_line(error.details)}\n")
     return REFUSED if isinstance(error, RefusedError) else DATAPLANE
 
 
@@ -111,7 +114,7 @@ def report_bug(error: BaseException, *, output: OutputFormat) -> int:
         body = {"class": type(error).__name__, "code": 500, "details": f"{error}; {details}", "traceback": trace}
         _write(sys.stderr, json.dumps({"error": body}) + "\n")
     else:
-        _write(sys.stderr, f"{trace}error: {details}\n")
+        _write(sys.stderr, f"{trace}{painted('error:', 'red', sys.stderr)} {details}\n")
     return BUG
 
 
@@ -139,7 +142,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _show_json(value: object) -> None:
-    indent = 2 if sys.stdout.isatty() else None
+    indent = 2 if is_terminal(sys.stdout) else None
     _write(sys.stdout, json.dumps(value, indent=indent) + "\n")
 
 
@@ -169,14 +172,23 @@ def _show_rows(console: Console, fields: Sequence[str], rows: Sequence[Sequence[
 
 def _warn(warnings: Sequence[str]) -> None:
     for text in warnings:
-        _write(sys.stderr, f"warning: {_one_line(text)}\n")
+        _write(sys.stderr, f"{painted('warning:', 'yellow', sys.stderr)} {_one_line(text)}\n")
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(file=sys.stdout, width=_PIPE_WIDTH, markup=False, highlight=False)
+    seen = is_terminal(sys.stdout)
+    return Console(
+        file=sys.stdout,
+        width=width(sys.stdout) if seen else _PIPE_WIDTH,
+        height=25,  # for without one, rich takes the width of a dumb terminal for 80
+        force_terminal=seen,
+        color_system="auto" if has_colours(sys.stdout) else None,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
 
 
 def _print(console: Console, table: Table) -> None:

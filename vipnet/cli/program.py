@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vipnet.cli import actions
+from vipnet.cli.completion import candidates
 from vipnet.cli.declare import Option, Verb
 from vipnet.cli.output import report, report_bug
 from vipnet.cli.settings import OutputFormat, Settings
 from vipnet.cli.verbs import SECTIONS
 from vipnet.errors import InputParameterError, VipnetError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["program"]
 
@@ -55,6 +59,18 @@ class _Command(click.Command):
             raise
 
 
+class _VerbCommand(_Command):
+    def __init__(self, verb: Verb, **attributes: Any) -> None:
+        super().__init__(verb.name, **attributes)
+        self.verb = verb
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's signature
+        from vipnet.cli.answers import outline
+
+        formatter.write_paragraph()
+        formatter.write_text(f"Prints with -o json: {outline(self.verb)}")
+
+
 class _Program(_Command, click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         return [verb.name for section in SECTIONS for verb in section.verbs]
@@ -64,7 +80,7 @@ class _Program(_Command, click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
+        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             near = get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {name!r}.{hint}")
@@ -78,7 +94,13 @@ class _Program(_Command, click.Group):
 
 def _global_options() -> list[click.Parameter]:
     return [
-        click.Option(["--config"], envvar="VIPNET_CONFIG", metavar="FILE", help="Configuration file (TOML)."),
+        click.Option(
+            ["--config"],
+            envvar="VIPNET_CONFIG",
+            metavar="FILE",
+            help="Configuration file (TOML).",
+            shell_complete=_completer("FILE"),
+        ),
         click.Option(["--store"], envvar="VIPNET_STORE", metavar="URL", help="memory:, sqlite:///PATH or a PostgreSQL URL."),
         click.Option(["--backend"], envvar="VIPNET_BACKEND", metavar="NAME", help="The data plane; see `vipnet backends`."),
         click.Option(
@@ -105,7 +127,7 @@ def _version_option() -> click.Option:
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
+    if value and not ctx.resilient_parsing:  # a shell completes
         from importlib.metadata import version
 
         click.echo(f"vipnet {version('vipnet')}")
@@ -120,23 +142,36 @@ def _command(verb: Verb) -> click.Command:
     def run(**values: Any) -> int:
         return _execute(verb, click.get_current_context().obj, values)
 
-    # Arguments get numbers for names: in `eip-create NAME --name ...` the words of the user would meet.
-    arguments: list[click.Parameter] = [
-        click.Argument(
-            [f"argument{place}"], metavar=word.removesuffix("..."), nargs=-1 if word.endswith("...") else 1, required=True
-        )
-        for place, word in enumerate(verb.arguments)
-    ]
+    arguments: list[click.Parameter] = [_argument(place, word) for place, word in enumerate(verb.arguments)]
     options: list[click.Parameter] = [_option(option) for option in verb.options]
     text = f"{verb.help}\n\n\b\nExample: vipnet {verb.example}"
-    return _Command(verb.name, callback=run, params=[*arguments, *options, _late_output()], help=text)
+    return _VerbCommand(verb, callback=run, params=[*arguments, *options, _late_output()], help=text)
+
+
+def _argument(place: int, word: str) -> click.Argument:
+    # A number for a name: in `eip-create NAME --name ...` the words of the user would meet.
+    many, metavar = word.endswith("..."), word.removesuffix("...")
+    return click.Argument(
+        [f"argument{place}"], metavar=metavar, nargs=-1 if many else 1, required=True, shell_complete=_completer(metavar)
+    )
+
+
+def _completer(metavar: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    return lambda _ctx, _parameter, incomplete: candidates(metavar, incomplete)
 
 
 def _option(option: Option) -> click.Option:
     names = [option.keyword, option.flag]
     if option.kind == "flag":
         return click.Option(names, is_flag=True, help=option.help)
-    return click.Option(names, metavar=option.metavar, multiple=option.kind == "many", required=option.required, help=option.help)
+    return click.Option(
+        names,
+        metavar=option.metavar,
+        multiple=option.kind == "many",
+        required=option.required,
+        help=option.help,
+        shell_complete=_completer(option.metavar),
+    )
 
 
 def _late_output() -> click.Option:

@@ -7,24 +7,34 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from vipnet.config import Config
 from vipnet.model import Thing
 from vipnet.topology import KINDS, Topology
 
-__all__ = ["Change", "Draft", "World"]
+__all__ = ["Change", "Draft", "Progress", "World"]
+
+
+class Progress(Protocol):
+    """Told what is under way, in words for people, and how far it is: `done` of `total`, 0: not known. Must not raise."""
+
+    def __call__(self, stage: str, done: int = 0, total: int = 0, /) -> None: ...
+
+
+def _nobody_listens(_stage: str, _done: int = 0, _total: int = 0, /) -> None: ...
 
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What an operation takes from outside, injectable: time in seconds of the epoch, chance, new ids."""
+    """What an operation takes from outside, injectable: time in seconds of the epoch, chance, new ids; and whom it tells."""
 
     clock: Callable[[], float] = time.time
     random: Callable[[int], int] = random.SystemRandom().randrange
     new_id: Callable[[], str] = lambda: _uuid4(os.urandom(16))
+    progress: Progress = _nobody_listens
 
 
 def _uuid4(noise: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnet.cli import actions
+from vipnet.cli import actions, shapes
 from vipnet.cli.declare import Section, action, flag, read, text
 
 __all__ = ["DATA_PLANE"]
@@ -13,6 +13,7 @@ DATA_PLANE = Section(
         action(
             "plan",
             actions.plan,
+            shapes.planned,
             "Show the difference between the stored state and the data plane.",
             "plan --check",
             flag("--check", "exit with 4 when there is any"),
@@ -20,15 +21,19 @@ DATA_PLANE = Section(
         action(
             "apply",
             actions.apply,
+            shapes.applied,
             "Program the stored state into the data plane.",
             "apply --audit",
             flag("--audit", "read everything back"),
         ),
         read("status", "status", "Show what is stored, programmed, pending and adrift.", "status"),
-        action("backends", actions.backends, "List the installed backends and whether they work here.", "backends"),
+        action(
+            "backends", actions.backends, shapes.installed, "List the installed backends and whether they work here.", "backends"
+        ),
         action(
             "demo",
             actions.demo,
+            shapes.demonstrated,
             "Run the worked example with real packets, in namespaces of its own.",
             "demo --keep",
             text("--backend", "NAME", "the backend to show"),

@@ -18,7 +18,7 @@ EIPS = Section(
             text("--ip-addr", "IP", "the public address wanted"),
             number("--bandwidth", "MBPS", "limit each way, in 10^6 bit/s"),
             text("--bgp-type", "TYPE", "line type of the EIP network"),
-            text("--charge-type", "WORD", "bandwidth (default) or traffic"),
+            text("--charge-type", "bandwidth|traffic", "what is paid for (default bandwidth)"),
             flag("--auto-dellocate", "free it when it is dissociated"),
         ),
         read(

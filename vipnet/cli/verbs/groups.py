@@ -69,7 +69,7 @@ GROUPS = Section(
             "Give a group its virtual IP.",
             "instancegroup-attachnetwork nginx --ip-addr 192.168.7.246",
             text("--ip-addr", "IP", "the address wanted"),
-            text("--alloc-dir", "WORD", "stepdown (default), stepup, random or none: which free address is taken"),
+            text("--alloc-dir", "stepdown|stepup|random|none", "which free address is taken (default stepdown)"),
             flag("--reserved", "take --ip-addr from the reserved addresses"),
             flag("--require-designated-ip", "refuse when --ip-addr is in use, instead of taking another"),
             text("--network-id", "ID", "the network (default: the members')"),
@@ -94,7 +94,7 @@ GROUPS = Section(
             flag("--auto-dellocate", "free it when it is dissociated"),
             text("--ip-addr", "IP", "the virtual IP to map"),
             text("--eip-addr", "IP", "the public address wanted"),
-            text("--charge-type", "WORD", "bandwidth (default) or traffic"),
+            text("--charge-type", "bandwidth|traffic", "what is paid for (default bandwidth)"),
         ),
         change(
             "instancegroup-associate-eip ID",
