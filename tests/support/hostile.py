@@ -7,7 +7,7 @@ import random
 from vipnet.cli.declare import Option, Verb
 from vipnet.cli.verbs import SECTIONS
 
-__all__ = ["COMMANDS", "PREPARED", "Words"]
+__all__ = ["COMMANDS", "GOALS", "PREPARED", "Words"]
 
 COMMANDS = {verb.name: verb for section in SECTIONS for verb in section.verbs if verb.name not in ("demo", "bench", "watch")}
 
@@ -28,7 +28,52 @@ PREPARED = (
     "instancegroup-create g3",
     "eip-create e1 --network pub --bandwidth 5",
     "network-reserve-ip n1 kept 10.1.0.5",
+    "network-create full 10.9.0.0/29 --vpc v2 --start-ip 10.9.0.2 --end-ip 10.9.0.2",
+    "network-reserve-ip full all 10.9.0.2",
+    "instancegroup-create off",
+    "instancegroup-disable off",
+    "instancegroup-create ice",
+    "instancegroup-freeze ice",
 )
+
+GOALS = (
+    # one for each class of refusal
+    "instancegroup-create-eip g1 --bandwidth -1",
+    "instancegroup-create-eip g1",
+    "instancegroup-create-eip g3 --bandwidth 5",
+    "instancegroup-create-eip g1 --bandwidth 5 --bgp-type BGP",
+    "instancegroup-update ice --granularity 2",
+    "instancegroup-bind-guests off --guest s2",
+    "instancegroup-delete g1",
+    "server-create new --net full",
+    "server-create new --net n1 --net n2 --group g1",
+    "vpc-create v1 10.0.0.0/8",
+    "vpc-delete v1",
+    "eip-show nothing",
+    "--store sqlite:///broken.db host-create new",
+    # what needs several words that fit, or an order
+    "--store memory: import model.json",
+    "--store memory: import model.yaml",
+    "vpc-create v9 10.0.0.0/8",
+    "vpc-delete v9",
+    "network-create n9 10.5.0.0/28 --vpc v1",
+    "network-delete n9",
+    "server-attach-network s2 --net n2",
+    "server-detach-network s2 --net n2",
+    "server-join-groups s2 --group g1",
+    "keepalived-config g1 s1",
+    "instancegroup-create-eip g1 --bandwidth 5",
+    "instancegroup-dissociate-eip g1",
+    "instancegroup-associate-eip g1 --eip-id e1",
+    "instancegroup-dissociate-eip g1",
+    "instancegroup-detachnetwork g1",
+    "instancegroup-attachnetwork g3 --network-id n1",
+    "server-leave-groups s1 --group g1",
+    "network-release-reserved-ip n1 10.1.0.5",
+    "network-reserve-ip n1 kept 10.1.0.5",
+    "eip-create e2 --network pub --bandwidth 5",
+)
+"""Lines that reach what chance seldom does; told one after the other, each does what it is for."""
 
 HOSTILE = (
     "", " ", "\t", "a\n", "a\nb", "\r", "a\x00b", "\x1b[31mred\x1b[0m", "\x7f", "\x85", "\u2028",
@@ -102,6 +147,7 @@ _BY_METAVAR: dict[str, _Pools] = {
     "MBPS": (NUMBERS, ODD_NUMBERS),
     "SECONDS": (("1", "0.1", "40.95"), ("0", "-1", "nan", "inf", "1e999", "0.001", "41", "١")),
     "COMMAND": (COMMANDS_OF_CHECK, HOSTILE),
+    "FILE": (("model.json", "model.yaml"), ("broken.json", "broken.db", "/dev/null", ".")),
     "NOTES": (("kept", "for the press"), ("x" * 256, "x" * 257)),
 }
 _FITTING = {
@@ -124,7 +170,9 @@ class Words:
         self.chance = chance
 
     def line(self) -> list[str]:
-        """A command with arguments and options, sometimes too many, too few or unknown ones."""
+        """A command with arguments and options, sometimes too many, too few or unknown ones; now and then one of GOALS."""
+        if self.chance.random() < 0.1:
+            return self.chance.choice(GOALS).split()
         verb = COMMANDS[self.chance.choice(list(COMMANDS))]
         words = [word for name in verb.arguments for word in self._argument(verb, name)]
         often = self.chance.choice((0.1, 0.3, 0.6))
