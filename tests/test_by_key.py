@@ -151,6 +151,7 @@ def test_answers_are_kept_and_a_table_that_is_asked_for_much_is_read_whole() -> 
         ("SELECT * FROM eips WHERE name = 'x'", "eips_name"),
         ("SELECT * FROM memberships WHERE server_id = 'x'", "memberships_server_id"),
         ("SELECT * FROM vips WHERE network_id = 'x' AND vrid = 1", "vips_vrid_key"),
+        ("SELECT * FROM addresses WHERE ip = 'x' AND version = 4", "addresses_address"),
         ("SELECT * FROM addresses WHERE state = 'leaving' AND until IS NULL", "addresses_leaving"),
         ("SELECT * FROM addresses WHERE network_id = 'x' AND version = 4 AND until IS NOT NULL", "addresses_until"),
     ],

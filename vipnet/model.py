@@ -230,6 +230,11 @@ class Address:
     until: float | None
 
     @property
+    def address(self) -> tuple[int, int]:
+        """IP version and address, which several networks may have."""
+        return self.version, self.ip
+
+    @property
     def id(self) -> str:
         """The key: network and address."""
         return f"{self.network_id}/{self.version}/{self.ip}"

@@ -111,6 +111,7 @@ def _indexes(kind: type[Thing]) -> list[Index]:
     name = table_name(kind)
     if kind is Address:
         return [
+            Index("addresses_address", "ip", "version"),
             Index("addresses_leaving", "state", sqlite_where=text("state = 'leaving'")),
             Index("addresses_until", "network_id", "version", sqlite_where=text("until IS NOT NULL")),
         ]

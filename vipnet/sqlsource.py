@@ -83,6 +83,8 @@ def _where(kind: type[Any], field: str, value: object) -> dict[str, Any]:
         case "Address", "id", str(id):
             network_id, version, ip = id.split("/")
             return {"network_id": network_id, "version": int(version), "ip": format_ip(int(version), int(ip))}
+        case "Address", "address", (int(version), int(ip)):
+            return {"version": version, "ip": format_ip(version, ip)}
         case _, "vrid_key", (network_id, vrid):
             return {"network_id": network_id, "vrid": vrid}
         case _:

@@ -188,8 +188,13 @@ class AddressTable:
         return self.at(thing.network_id, thing.version, thing.ip)
 
     def by(self, field: str, value: object) -> Sequence[Address]:
-        assert field == "network_id", f"addresses are not found by {field}"
-        return [row for version in (4, 6) for row in self._rows.get((str(value), version), _NO_ROWS).values()]
+        match field, value:
+            case "network_id", str(id):
+                return [row for version in (4, 6) for row in self._rows.get((id, version), _NO_ROWS).values()]
+            case "address", (int(version), int(ip)):
+                return [rows[ip] for (_, other), rows in self._rows.items() if other == version and ip in rows]
+            case _:
+                raise AssertionError(f"addresses are not found by {field} {value!r}")
 
     def __iter__(self) -> Iterator[Address]:
         return (row for rows in self._rows.values() for row in rows.values())

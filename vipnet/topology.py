@@ -49,7 +49,7 @@ INDEXES: Mapping[type[Thing], tuple[str, ...]] = {
     Membership: ("group_id", "server_id"),
     Vip: ("group_id", "vrid_key"),
     Eip: ("name", "vip_id"),
-    Address: ("network_id",),
+    Address: ("network_id", "address"),
 }
 """The fields by which objects of a kind are looked up. What is in a network is found by the addresses taken there."""
 

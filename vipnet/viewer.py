@@ -157,13 +157,26 @@ class Viewer:
         rows = self.topology.by(Membership, "server_id", server.id)
         return sorted((self.topology.at(InstanceGroup, row.group_id) for row in rows), key=lambda group: group.name)
 
-    def addresses_of(self, server: Server) -> set[tuple[int, int]]:
-        """Every (version, address) that reaches a server: its NICs', the VIPs of its groups and their EIPs."""
-        vips = [vip for group in self.groups_of(server) for vip in vips_of(self.topology, group)]
-        pairs = [(nic.ip, nic.ip6) for nic in self.nics_of(server)] + [(vip.ip, vip.ip6) for vip in vips]
-        public = [eip.ip for eip in eips_of(self.topology, vips)]
-        four = {(4, int(ip)) for ip in [*(ip for ip, _ in pairs), *public]}
-        return four | {(6, int(ip)) for _, ip in pairs if ip is not None}
+    def servers_at(self, address: tuple[int, int]) -> set[Server]:
+        """The servers that a (version, address) reaches: their own, a VIP of their groups or its EIP."""
+        found = set[Server]()
+        for row in self.topology.by(Address, "address", address):
+            match row.owner_type:
+                case "servers" if row.state == "used":
+                    found.add(self.topology.at(Server, row.owner_id))
+                case "instancegroups" if row.state == "used":
+                    found.update(members_of(self.topology, self.topology.at(InstanceGroup, row.owner_id)))
+                case "elasticips" if (group := self._group_behind(row.owner_id)) is not None:
+                    found.update(members_of(self.topology, group))
+                case _:
+                    pass
+        return found
+
+    def _group_behind(self, eip_id: str) -> InstanceGroup | None:
+        eip = self.topology.get(Eip, eip_id)
+        if eip is None or eip.vip_id is None:
+            return None
+        return self.topology.at(InstanceGroup, self.topology.at(Vip, eip.vip_id).group_id)
 
     def _nic(self, nic: Nic) -> NicView:
         return NicView(

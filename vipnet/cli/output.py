@@ -124,8 +124,9 @@ def _one_line(text: str) -> str:
 
 
 def _plain(value: object) -> Any:
+    # dataclasses.asdict copies every value deeply, which takes as long as finding ten thousand objects.
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if _is_sequence(value):
         return [_plain(item) for item in value]
     return value

@@ -185,11 +185,8 @@ class Servers(Noun):
     def list(self, *, ip_addr: str | None = None) -> Sequence[ServerView]:
         """All servers by name, or those that answer to `ip_addr`: their own, a VIP or an EIP of their groups."""
         viewer = self._session.read()
-        found = sorted(viewer.topology.all(Server), key=lambda server: (server.name, server.id))
-        if ip_addr is not None:
-            address = parse_ip(ip_addr, what="ip_addr")
-            found = [server for server in found if address in viewer.addresses_of(server)]
-        return [viewer.server(server) for server in found]
+        found = viewer.topology.all(Server) if ip_addr is None else viewer.servers_at(parse_ip(ip_addr, what="ip_addr"))
+        return [viewer.server(server) for server in sorted(found, key=lambda server: (server.name, server.id))]
 
     def show(self, id: str) -> ServerView:
         """One server by id or name."""
