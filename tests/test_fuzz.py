@@ -79,11 +79,10 @@ class Shell:
     def fingerprint(self) -> str:
         """A hash of what the store and the simulator's file hold."""
         found = hashlib.sha256()
-        with closing(sqlite3.connect(self.path)) as store:
-            for text in store.iterdump():
-                found.update(text.encode())
-        for path in sorted(self.folder.glob("vipnet.db.*.jsonl")):
-            found.update(path.read_bytes())
+        for path in (self.path, *sorted(self.folder.glob("vipnet.db.*.state"))):
+            with closing(sqlite3.connect(path)) as held:
+                for text in held.iterdump():
+                    found.update(text.encode())
         return found.hexdigest()
 
 

@@ -86,7 +86,7 @@ class Controller(AllVerbs):
         path = store_path(settings.store)
         context = BackendContext(
             options={**settings.backends.get(settings.backend, {}), **options},
-            state=None if path is None else path.with_name(f"{path.name}.{settings.backend}.jsonl"),
+            state=None if path is None else path.with_name(f"{path.name}.{settings.backend}.state"),
         )
         plane = kind(context)
         try:

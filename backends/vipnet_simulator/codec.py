@@ -1,11 +1,10 @@
 """An entry as one line of JSON and back. Decoding is strict: what was not written by `encode` is a DamagedLine.
 
-A line is an object of `key`, `kind` and the fields of the intent; addresses are text, everything else is as it is.
+A line is an object of `kind` and the fields of the intent; addresses are text, everything else is as it is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import socket
@@ -29,7 +28,7 @@ from vipnet.intents import (
 from vipnet.model import AccessMode
 from vipnet_simulator.entry import DamagedLine, Installed, SimulatorEntry
 
-__all__ = ["damaged", "decode", "encode"]
+__all__ = ["decode", "encode", "key_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,29 +241,42 @@ _WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErro
 """What a line that was never written can make the reader raise."""
 
 
-def encode(entry: SimulatorEntry) -> bytes:
-    """Write an entry as one line, without its end; a DamagedLine as it was found."""
+_UNNAMED = "damaged:"
+
+
+def encode(entry: SimulatorEntry) -> tuple[bytes, bytes]:
+    """Write an entry as a key and a line of UTF-8; a DamagedLine as it was found."""
     if isinstance(entry, DamagedLine):
-        return entry.line
+        return key_of(entry.key), entry.line
     kind, form = _KINDS[type(entry.intent)]
-    return json.dumps({"key": entry.key, "kind": kind, **form.write(entry.intent)}, separators=(",", ":")).encode()
+    return key_of(entry.key), json.dumps({"kind": kind, **form.write(entry.intent)}, separators=(",", ":")).encode()
 
 
-def decode(line: bytes) -> SimulatorEntry:
-    """Read a line; never raises."""
+def decode(key: bytes, line: bytes) -> SimulatorEntry:
+    """Read a key and its line; never raises."""
+    name = _name_of(key)
     try:
         given = _read_object(json.loads(line))
-        key = _read_word(given.pop("key"))
-    except _WRONG as error:
-        return damaged(line, None, repr(error))
-    try:
         intent: Intent = _FORMS[given.pop("kind")].read(given)
     except _WRONG as error:
-        return damaged(line, key, repr(error))
-    return Installed(intent) if intent.id == key else damaged(line, key, f"its fields say {intent.id}")
+        return _damaged(name, line, repr(error))
+    return Installed(intent) if intent.id == name else _damaged(name, line, f"its fields say {intent.id}")
 
 
-def damaged(line: bytes, key: str | None, reason: str) -> DamagedLine:
-    """What stands for a line that is no entry; without a `key` its content names it, so that it keeps its name."""
+def key_of(name: str) -> bytes:
+    """The key in the file of the entry that has this name."""
+    return bytes.fromhex(name.removeprefix(_UNNAMED)) if name.startswith(_UNNAMED) else name.encode()
+
+
+def _name_of(key: bytes) -> str:
+    """A key as it can be shown: itself, or what `key_of` makes it of again."""
+    try:
+        name = _read_word(key.decode())
+    except ValueError:
+        return _UNNAMED + key.hex()
+    return _UNNAMED + key.hex() if name.startswith(_UNNAMED) else name
+
+
+def _damaged(name: str, line: bytes, reason: str) -> DamagedLine:
     shown = reason if reason.isprintable() else ascii(reason)
-    return DamagedLine(key or f"damaged:{hashlib.sha256(line).hexdigest()[:16]}", line, shown[:160])
+    return DamagedLine(name, line, shown[:160])

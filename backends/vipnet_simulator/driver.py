@@ -9,7 +9,7 @@ from vipnet.backend import Backend, BackendContext, check_options
 from vipnet.intents import Intent
 from vipnet.plan import TargetPlan
 from vipnet_simulator import statefile
-from vipnet_simulator.codec import damaged, decode, encode
+from vipnet_simulator.codec import decode, encode, key_of
 from vipnet_simulator.compiler import compile_intents
 from vipnet_simulator.entry import SimulatorEntry
 
@@ -78,30 +78,26 @@ class _Memory:
 
 
 class _File:
-    """Entries in a file; what was read or written last is kept, for as long as the file is still that one."""
+    """Entries in a file; what was read last is kept, for as long as the file is still that one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: statefile.Identity | None = None
         self._known = False  # whether what was seen is from an apply or a read, or adopted
-        self._loaded = False
-        self._entries: dict[str, SimulatorEntry] = {}
-        self._lines: dict[str, bytes] = {}
+        self._entries: dict[str, SimulatorEntry] | None = None
 
     def entries(self) -> Mapping[str, SimulatorEntry]:
-        if not self._loaded or self.changed():
-            self._load()
+        if self._entries is None or self.changed():
+            self._seen, entries = statefile.load(self._path, decode)
+            self._entries, self._known = {entry.key: entry for entry in entries}, True
         return self._entries
 
     def change(self, put: Mapping[str, SimulatorEntry], gone: Iterable[str]) -> None:
-        entries, lines = dict(self.entries()), dict(self._lines)
-        for key in gone:
-            entries.pop(key, None)
-            lines.pop(key, None)
-        entries.update(put)
-        lines.update((key, encode(entry)) for key, entry in put.items())
-        self._seen = statefile.replace(self._path, (lines[key] for key in sorted(lines)))
-        self._entries, self._lines = entries, lines
+        self._entries = None
+        before, after = statefile.change(self._path, map(encode, put.values()), map(key_of, gone))
+        # What somebody else did just before stays, and must not pass for known; an empty file is as good as none.
+        self._known &= after is not None and (before == self._seen or (self._seen is None and before.size == 0))
+        self._seen = after
 
     def changed(self) -> bool:
         return not self._known or statefile.identity(self._path) != self._seen
@@ -113,16 +109,7 @@ class _File:
         seen = statefile.identity(self._path)
         if repr(seen) != stamp:
             return False
-        self._loaded = self._loaded and seen == self._seen
+        if seen != self._seen:
+            self._entries = None
         self._seen, self._known = seen, True
         return True
-
-    def _load(self) -> None:
-        seen, lines = statefile.load(self._path)
-        self._entries, self._lines = {}, {}
-        for line in lines:
-            entry = decode(line)
-            if entry.key in self._entries:  # the first counts; a second is nothing that was ever written
-                entry = damaged(line, None, f"{entry.key} stands twice")
-            self._entries[entry.key], self._lines[entry.key] = entry, line
-        self._seen, self._known, self._loaded = seen, True, True

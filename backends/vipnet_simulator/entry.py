@@ -51,7 +51,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class DamagedLine:
-    """A line of the state file that is no entry: nothing is in force by it. `key` is its own where it can still be read."""
+    """A line of the state file that is no entry: nothing is in force by it. `key` is its own where it can be shown."""
 
     key: str
     line: bytes

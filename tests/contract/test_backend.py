@@ -94,6 +94,6 @@ def test_nothing_is_left(network: Network) -> None:
 def test_a_restarted_simulator_knows_its_own(tmp_path: Path) -> None:
     from vipnet_simulator import SimulatorBackend
 
-    context = BackendContext(state=tmp_path / "state.jsonl")
+    context = BackendContext(state=tmp_path / "state")
     converge(SimulatorBackend(context), standard_scene())
     assert not converge(SimulatorBackend(context), standard_scene())
