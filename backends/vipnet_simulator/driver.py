@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class SimulatorBackend(Backend[SimulatorEntry]):
 
     name = "simulator"
     capabilities = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic"})
+    notices_all = True
 
     def __init__(self, context: BackendContext) -> None:
         check_options(self.name, context.options, {"state": str})
@@ -42,6 +44,9 @@ class SimulatorBackend(Backend[SimulatorEntry]):
         gone = {entry.key for entry in (*step.delete, *(old for old, _ in step.replace))} - put.keys()
         self._shelf.change(put, gone)
         return {}
+
+    def counts(self) -> dict[str, int]:
+        return self._shelf.counts()
 
     def changed(self) -> bool:
         return self._shelf.changed()
@@ -66,6 +71,9 @@ class _Memory:
         for key in gone:
             self._entries.pop(key, None)
         self._entries.update(put)
+
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(entry.target for entry in self._entries.values()))
 
     def changed(self) -> bool:
         return False
@@ -94,10 +102,14 @@ class _File:
 
     def change(self, put: Mapping[str, SimulatorEntry], gone: Iterable[str]) -> None:
         self._entries = None
-        before, after = statefile.change(self._path, map(encode, put.values()), map(key_of, gone))
+        rows = ((*encode(entry), entry.target) for entry in put.values())
+        before, after = statefile.change(self._path, rows, map(key_of, gone))
         # What somebody else did just before stays, and must not pass for known; an empty file is as good as none.
         self._known &= after is not None and (before == self._seen or (self._seen is None and before.size == 0))
         self._seen = after
+
+    def counts(self) -> dict[str, int]:
+        return statefile.counts(self._path)
 
     def changed(self) -> bool:
         return not self._known or statefile.identity(self._path) != self._seen

@@ -19,19 +19,21 @@ from typing import TypeVar
 
 from vipnet.errors import DataplaneError
 
-__all__ = ["Identity", "Row", "change", "identity", "load"]
+__all__ = ["Identity", "Row", "change", "counts", "identity", "load"]
 
 R = TypeVar("R")
 
-Row = tuple[bytes, bytes]
-"""Key and line."""
+Row = tuple[bytes, bytes, str]
+"""Key, line and target; the target is there for counting alone."""
 
 _TABLE = (
-    "CREATE TABLE entries (key TEXT PRIMARY KEY, line TEXT NOT NULL, "
+    "CREATE TABLE entries (key TEXT PRIMARY KEY, line TEXT NOT NULL, target TEXT, "
     "CHECK (typeof(key) = 'text' AND typeof(line) = 'text')) WITHOUT ROWID"
 )
+_INDEX = "CREATE INDEX entries_target ON entries (target)"
+_COUNT = "SELECT target, count(*) FROM entries GROUP BY target"  # the index says it, no row is read
 _DELETE = "DELETE FROM entries WHERE key = CAST(? AS TEXT)"
-_PUT = "INSERT OR REPLACE INTO entries VALUES (CAST(? AS TEXT), CAST(? AS TEXT))"
+_PUT = "INSERT OR REPLACE INTO entries VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?)"
 # Text is given and taken as bytes: what people write into the file need not be UTF-8.
 
 _PATIENCE = 60.0
@@ -75,6 +77,17 @@ def load(path: Path, read: Callable[[bytes, bytes], R]) -> tuple[Identity | None
             return _identity(path, descriptor), list(starmap(read, rows))
 
 
+def counts(path: Path) -> dict[str, int]:
+    """Return how many rows each target has; a missing file is empty. Raises DataplaneError when it cannot be read."""
+    with _naming(path), _descriptor(path) as descriptor:
+        if descriptor is None:
+            return {}
+        with _database(path) as sql:
+            sql.execute("BEGIN")
+            rows = sql.execute(_COUNT) if _has_table(sql, path) else ()
+            return {"damaged" if target is None else str(target, "utf-8", "replace"): count for target, count in rows}
+
+
 def change(path: Path, put: Iterable[Row], gone: Iterable[bytes]) -> tuple[Identity, Identity | None]:
     """Delete rows by key and put others, in one transaction; a missing file is made.
 
@@ -87,6 +100,7 @@ def change(path: Path, put: Iterable[Row], gone: Iterable[bytes]) -> tuple[Ident
         before = _identity(path, descriptor)
         if not _has_table(sql, path):
             sql.execute(_TABLE)
+            sql.execute(_INDEX)
         sql.executemany(_DELETE, ((key,) for key in gone))
         sql.executemany(_PUT, sorted(put))  # sorted: a large change writes each page once
         mine = _version(sql)

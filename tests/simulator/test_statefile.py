@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -51,7 +52,7 @@ def _edit(path: Path, statement: str, *values: object) -> None:
 def _rows(path: Path) -> list[tuple[bytes, bytes]]:
     with _opened(path) as sql:
         sql.text_factory = bytes
-        return sql.execute("SELECT * FROM entries").fetchall()
+        return sql.execute("SELECT key, line FROM entries").fetchall()
 
 
 def _plan_size(path: Path) -> int:
@@ -120,8 +121,8 @@ def test_an_edit_shows_in_the_plan_and_is_repaired(path: Path, old: str, new: st
     [
         ("DELETE FROM entries WHERE key = (SELECT max(key) FROM entries)", 1),
         ("UPDATE entries SET key = 'pie' WHERE key = (SELECT max(key) FROM entries)", 2),
-        ("INSERT INTO entries SELECT 'twice', line FROM entries LIMIT 1", 1),
-        ("INSERT INTO entries VALUES (1, 2)", 1),
+        ("INSERT INTO entries (key, line) SELECT 'twice', line FROM entries LIMIT 1", 1),
+        ("INSERT INTO entries (key, line) VALUES (1, 2)", 1),
     ],
 )
 def test_rows_that_go_or_come_are_seen_and_repaired(path: Path, statement: str, size: int) -> None:
@@ -130,6 +131,18 @@ def test_rows_that_go_or_come_are_seen_and_repaired(path: Path, statement: str, 
     assert _plan_size(path) == size
     converge(_backend(path), standard_scene())
     assert _rows(path) == rows
+
+
+def test_entries_are_counted_by_target_without_reading_them(path: Path, tmp_path: Path) -> None:
+    expected = Counter(entry.target for entry in _backend(path).read().values())
+    assert _backend(path).counts() == expected
+    assert len(expected) > 2
+    assert _backend(tmp_path / "none").counts() == {}
+    _edit(path, "INSERT INTO entries (key, line) VALUES ('x', 'y')")
+    assert _backend(path).counts() == expected + Counter(damaged=1)
+    with _opened(path) as sql:
+        plan = sql.execute(f"EXPLAIN QUERY PLAN {statefile._COUNT}").fetchall()
+    assert any("COVERING INDEX entries_target" in row[3] for row in plan)
 
 
 def test_an_empty_table_is_an_empty_state(path: Path) -> None:
@@ -155,7 +168,7 @@ def test_garbage_in_rows_is_seen_and_removed_and_can_be_taken_back(
     with _opened(file) as sql:
         sql.execute("BEGIN")
         sql.execute("DELETE FROM entries")
-        sql.executemany("INSERT INTO entries VALUES (CAST(? AS TEXT), CAST(? AS TEXT))", rows.items())
+        sql.executemany("INSERT INTO entries (key, line) VALUES (CAST(? AS TEXT), CAST(? AS TEXT))", rows.items())
         sql.execute("COMMIT")
     backend = _backend(file)
     plan = diff(backend.read(), {})
@@ -172,7 +185,7 @@ def test_garbage_in_rows_is_seen_and_removed_and_can_be_taken_back(
 @pytest.mark.parametrize("row", [(b"\0", "x"), ("x", b"\0"), (None, "x"), ("x", None)])
 def test_what_is_no_text_is_not_let_in(path: Path, row: tuple[object, object]) -> None:
     with _opened(path) as sql, pytest.raises(sqlite3.IntegrityError):
-        sql.execute("INSERT INTO entries VALUES (?, ?)", row)
+        sql.execute("INSERT INTO entries (key, line) VALUES (?, ?)", row)
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, "1" * 5000, '{"kind":1}', '{"kind":"a"}', "null", '"x"', '{"kind":[]}'])
@@ -286,7 +299,7 @@ def test_a_missing_file_is_known_too(tmp_path: Path) -> None:
 def test_an_edit_just_before_a_change_stays_and_does_not_pass_for_known(path: Path) -> None:
     backend = _backend(path)
     backend.read()
-    _edit(path, "INSERT INTO entries VALUES ('x', 'y')")
+    _edit(path, "INSERT INTO entries (key, line) VALUES ('x', 'y')")
     backend.apply(TargetPlan("vpc:v", create=(Installed(_eip(1)),)))
     assert backend.changed()
     assert not backend.stamp()

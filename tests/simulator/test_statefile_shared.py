@@ -29,7 +29,7 @@ from pathlib import Path
 from vipnet_simulator import statefile
 path, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for number in range(count):
-    statefile.change(path, [(f"{name}{number}".encode(), b"x")], [f"{name}{number - 1}".encode()] if number % 2 else [])
+    statefile.change(path, [(f"{name}{number}".encode(), b"x", "t")], [f"{name}{number - 1}".encode()] if number % 2 else [])
 """
 
 SWITCHER = """
@@ -40,7 +40,7 @@ path = Path(sys.argv[1])
 print("ready", flush=True)
 while True:
     for old, new in (("a", "b"), ("b", "a")):
-        put = [(f"{new}{number}".encode(), b"x" * 400) for number in range(2000)]
+        put = [(f"{new}{number}".encode(), b"x" * 400, "t") for number in range(2000)]
         statefile.change(path, put, [f"{old}{number}".encode() for number in range(2000)])
 """
 
@@ -65,7 +65,7 @@ from vipnet_simulator import statefile
 path = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100_000,) * 2)
 try:
-    statefile.change(path, [(f"b{number}".encode(), b"x" * 400) for number in range(20_000)], [b"a00000"])
+    statefile.change(path, [(f"b{number}".encode(), b"x" * 400, "t") for number in range(20_000)], [b"a00000"])
 except DataplaneError as error:
     print(error)
 """
@@ -89,7 +89,7 @@ def _killed(process: subprocess.Popen[str]) -> Generator[subprocess.Popen[str], 
 
 
 def _filled(path: Path, count: int) -> list[bytes]:
-    statefile.change(path, [(f"a{number:05}".encode(), b"x" * 400) for number in range(count)], [])
+    statefile.change(path, [(f"a{number:05}".encode(), b"x" * 400, "t") for number in range(count)], [])
     return _rows(path)
 
 
@@ -161,7 +161,7 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     _filled(file, 1)
     with closing(sqlite3.connect(file, isolation_level=None)) as sql:
         sql.execute("BEGIN EXCLUSIVE")
-        sql.execute("INSERT INTO entries VALUES ('theirs', 'x')")
+        sql.execute("INSERT INTO entries (key, line) VALUES ('theirs', 'x')")
         thread = threading.Thread(target=_apply, args=(file,))
         thread.start()
         thread.join(0.2)
@@ -193,7 +193,7 @@ def test_a_file_put_in_wal_mode_is_put_back(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(statefile, "_PATIENCE", 0.05)
     with closing(sqlite3.connect(file, isolation_level=None)) as sql:
         sql.execute("PRAGMA journal_mode = WAL")
-        sql.execute("INSERT INTO entries VALUES ('theirs', 'x')")
+        sql.execute("INSERT INTO entries (key, line) VALUES ('theirs', 'x')")
         with pytest.raises(DataplaneError, match="another process has held it"):
             _rows(file)
     assert _rows(file) == [b"a00000", b"theirs"]
@@ -209,7 +209,7 @@ class _Overtaken(sqlite3.Connection):
         if statement == "COMMIT":
             place = super().execute("PRAGMA database_list").fetchone()[2]
             with closing(sqlite3.Connection(place, isolation_level=None)) as other:
-                other.execute("INSERT INTO entries VALUES ('theirs', 'x')")
+                other.execute("INSERT INTO entries (key, line) VALUES ('theirs', 'x')")
         return done
 
 
