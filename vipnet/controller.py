@@ -35,6 +35,8 @@ from vipnet.viewer import Viewer
 
 __all__ = ["Controller"]
 
+_NOTHING: Plan[Any] = Plan()
+
 R = TypeVar("R")
 V = TypeVar("V")
 
@@ -346,7 +348,7 @@ class Controller(AllVerbs):
             self._require_usable()
             self._refresh(with_pending=True)
             if self._is_as_left():
-                return Plan()
+                return _NOTHING
             self._world.progress("comparing with the data plane")
             return resync_plan(self.backend, self.config, self._topology)[0]
 
@@ -358,7 +360,7 @@ class Controller(AllVerbs):
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._refresh(with_pending=True)
             known = self._is_as_left() or not (self._pending or self._quarantined or not self._synced or self.backend.changed())
-            plan, aside = (Plan[Any](), []) if known and not audit else self._resync()
+            plan, aside = (_NOTHING, []) if known and not audit else self._resync()
             created = sum(len(target.create) for target in plan.targets)
             replaced = sum(len(target.replace) for target in plan.targets)
             deleted = sum(len(target.delete) for target in plan.targets)
@@ -393,7 +395,7 @@ class Controller(AllVerbs):
         try:
             self._require_usable()
             self._world.progress("comparing with the data plane")
-            plan, aside = (None, []) if self._is_as_left() else resync_plan(self.backend, self.config, self._topology)
+            plan, aside = (_NOTHING, []) if self._is_as_left() else resync_plan(self.backend, self.config, self._topology)
             entries = self.backend.counts()
         except DataplaneError as error:
             return {}, None, self._quarantined, (error.details,)

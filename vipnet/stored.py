@@ -110,6 +110,8 @@ class StoredTable(Generic[T]):
 
     def by(self, field: str, value: object) -> Sequence[T]:
         found = self._rows.by(field, value)
+        if not self._hidden:
+            return found
         return [*(thing for thing in found if thing.id not in self._hidden), *self._over.by(field, value)]
 
     def __iter__(self) -> Iterator[T]:

@@ -124,7 +124,9 @@ def _one_line(text: str) -> str:
 
 
 def _plain(value: object) -> Any:
-    # dataclasses.asdict copies every value deeply, which takes as long as finding ten thousand objects.
+    # dataclasses.asdict copies every value deeply, which for ten thousand objects takes longer than to find them.
+    if value is None or isinstance(value, (str, int)):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if _is_sequence(value):
