@@ -221,12 +221,12 @@ def _changed(pools: Pools, key: PoolKey, change: Callable[[AddressPool], Address
 
 
 def _vrid_taken(pool: AddressPool, vrid: int) -> AddressPool:
-    # What is being imported may give one twice, and is refused for it when all of it is seen.
-    return pool if pool.is_taken(vrid) else pool.hold(vrid)
+    # What is being imported may have one twice, or one that is none, and is refused for it when all of it is seen.
+    return pool.hold(vrid) if vrid in pool and not pool.is_taken(vrid) else pool
 
 
 def _vrid_given_back(pool: AddressPool, vrid: int) -> AddressPool:
-    return pool.release(vrid) if pool.is_taken(vrid) else pool
+    return pool.release(vrid) if vrid in pool and pool.is_taken(vrid) else pool
 
 
 def _taken(pool: AddressPool, address: Address) -> AddressPool:
