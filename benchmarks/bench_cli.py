@@ -44,13 +44,15 @@ def timed(store: Path, command: str, repeats: int) -> dict[str, object]:
     """Run a command as a process; seconds, median of `repeats`, and what it was."""
     words = [sys.executable, "-m", "vipnet", "--store", f"sqlite:///{store}", "-o", "json", *shlex.split(command)]
     times: list[float] = []
+    printed = b""
     for _ in range(repeats):
         begun = time.perf_counter()
         done = subprocess.run(words, capture_output=True, check=False)
         times.append(time.perf_counter() - begun)
+        printed = done.stdout
         if done.returncode:
             return {"command": command, "failed": done.stderr.decode()[-300:]}
-    return {"command": command, "seconds": round(statistics.median(times), 3), "printed_kb": len(done.stdout) // 1024}
+    return {"command": command, "seconds": round(statistics.median(times), 3), "printed_kb": len(printed) // 1024}
 
 
 def member(store: Path) -> str:

@@ -85,7 +85,7 @@ def _where(kind: type[Any], field: str, value: object) -> dict[str, Any]:
             return {"network_id": network_id, "version": int(version), "ip": format_ip(int(version), int(ip))}
         case "Address", "address", (int(version), int(ip)):
             return {"version": version, "ip": format_ip(version, ip)}
-        case _, "vrid_key", (network_id, vrid):
+        case _, "vrid_key", (str(network_id), int(vrid)):
             return {"network_id": network_id, "vrid": vrid}
         case _:
             return {field: value}

@@ -81,7 +81,7 @@ class _Rows(Generic[T]):
         return self._count
 
     def _read_whole(self) -> MemoryTable[T]:
-        self._whole = MemoryTable.of(self._fields, self._source.all(self._kind))
+        self._whole = MemoryTable[T].of(self._fields, self._source.all(self._kind))
         self._answers.clear()
         return self._whole
 
@@ -97,7 +97,7 @@ class StoredTable(Generic[T]):
     @classmethod
     def of(cls, source: Source, kind: type[T], fields: tuple[str, ...]) -> StoredTable[T]:
         """Make the table of a kind as it is in a source."""
-        return cls(_Rows(source, kind, fields), MemoryTable.of(fields, ()), Map(), 0)
+        return cls(_Rows(source, kind, fields), MemoryTable[T].of(fields, ()), Map(), 0)
 
     def get(self, id: str) -> T | None:
         return self._over.get(id) if id in self._hidden else self._rows.get(id)

@@ -58,6 +58,9 @@ VRIDS = 0
 
 
 
+_NO_POOLS: Map[PoolKey, AddressPool] = Map()
+
+
 def _classic() -> Vpc:
     return Vpc(id=DEFAULT_VPC, name=DEFAULT_VPC, cidr="0.0.0.0/0", cidr6=None, external_access_mode="none", tag=0)
 
@@ -80,21 +83,23 @@ class Topology:
         tables: dict[type[Any], Table[Any]] = {
             kind: AddressTable.of(things.get(Address, ()))
             if kind is Address
-            else MemoryTable.of(INDEXES[kind], things.get(kind, ()))
+            else MemoryTable[Any].of(INDEXES[kind], things.get(kind, ()))
             for kind in KINDS
         }
-        bare = cls(tables, Map())
+        bare = cls(tables, _NO_POOLS)
         networks: Iterable[Network] = things.get(Network, ())
-        pools = {(network.id, version): pool for network in networks for version, pool in _pools_of(bare, network)}
+        pools: dict[PoolKey, AddressPool] = {
+            (network.id, version): pool for network in networks for version, pool in _pools_of(bare, network)
+        }
         for vip in bare.all(Vip):
             if vip.vrid is not None:
                 pools[vip.network_id, VRIDS] = _vrid_taken(pools[vip.network_id, VRIDS], vip.vrid)
-        return cls(tables, Map(pools)).put(_classic())
+        return cls(tables, Map[PoolKey, AddressPool](pools)).put(_classic())
 
     @classmethod
     def stored(cls, source: Source) -> Topology:
         """The model in a source, whose objects are read as they are asked for, and the built-in VPC."""
-        tables = {kind: StoredTable.of(source, kind, INDEXES[kind]) for kind in KINDS}
+        tables = {kind: StoredTable[Any].of(source, kind, INDEXES[kind]) for kind in KINDS}
         return cls(tables, StoredPools(source)).put(_classic())
 
     def get(self, kind: type[T], id: str) -> T | None:

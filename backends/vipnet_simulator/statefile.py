@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from vipnet.errors import DataplaneError
 
-__all__ = ["Identity", "Row", "change", "counts", "identity", "load"]
+__all__ = ["COUNT", "Identity", "Row", "change", "counts", "identity", "load"]
 
 R = TypeVar("R")
 
@@ -31,7 +31,7 @@ _TABLE = (
     "CHECK (typeof(key) = 'text' AND typeof(line) = 'text')) WITHOUT ROWID"
 )
 _INDEX = "CREATE INDEX entries_target ON entries (target)"
-_COUNT = "SELECT target, count(*) FROM entries GROUP BY target"  # the index says it, no row is read
+COUNT = "SELECT target, count(*) FROM entries GROUP BY target"  # the index says it, no row is read
 _DELETE = "DELETE FROM entries WHERE key = CAST(? AS TEXT)"
 _PUT = "INSERT OR REPLACE INTO entries VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?)"
 # Text is given and taken as bytes: what people write into the file need not be UTF-8.
@@ -84,7 +84,7 @@ def counts(path: Path) -> dict[str, int]:
             return {}
         with _database(path) as sql:
             sql.execute("BEGIN")
-            rows = sql.execute(_COUNT) if _has_table(sql, path) else ()
+            rows = sql.execute(COUNT) if _has_table(sql, path) else ()
             return {"damaged" if target is None else str(target, "utf-8", "replace"): count for target, count in rows}
 
 

@@ -141,7 +141,7 @@ def test_entries_are_counted_by_target_without_reading_them(path: Path, tmp_path
     _edit(path, "INSERT INTO entries (key, line) VALUES ('x', 'y')")
     assert _backend(path).counts() == expected + Counter(damaged=1)
     with _opened(path) as sql:
-        plan = sql.execute(f"EXPLAIN QUERY PLAN {statefile._COUNT}").fetchall()
+        plan = sql.execute(f"EXPLAIN QUERY PLAN {statefile.COUNT}").fetchall()
     assert any("COVERING INDEX entries_target" in row[3] for row in plan)
 
 

@@ -125,7 +125,7 @@ def _prefix4(draft: Draft, vpc: Vpc, name: str, prefix: str) -> IPv4Network:
 
 def _prefix6(draft: Draft, vpc: Vpc, name: str, prefix6: str | None) -> IPv6Network | None:
     six = inner_prefix6(vpc, name, prefix6)
-    for other in [] if six is None else draft.topology.by(Network, "vpc_id", vpc.id):
+    for other in draft.topology.by(Network, "vpc_id", vpc.id):
         if six is not None and other.prefix6 is not None and six.overlaps(IPv6Network(other.prefix6)):
             raise ConflictError(
                 f"prefix6 {prefix6} of network {name} overlaps {other.prefix6} of network {other.name} in vpc {vpc.name}; "
