@@ -24,8 +24,10 @@ from vipnet.controller import Controller
 from vipnet.invariants import check_topology
 from vipnet.model import Address, Host, Network
 from vipnet.operations.draft import World
+from vipnet.pools import VRIDS
 from vipnet.store import open_store
-from vipnet.topology import KINDS, VRIDS, Topology
+from vipnet.topology import KINDS, Snapshot, Topology
+from vipnet.working import Workspace
 
 
 def opened(path: Path, backend: DictBackend, world: World, *, by_key: bool) -> Controller:
@@ -130,18 +132,22 @@ class CountingSource:
 def test_answers_are_kept_and_a_table_that_is_asked_for_much_is_read_whole() -> None:
     hosts = [Host(id=f"id{number}", name=f"h{number}", zone="") for number in range(160)]
     source = CountingSource(hosts)
-    topology = Topology.stored(source)
+    topology = Snapshot.stored(source)
     source.asked.clear()  # it asked for the built-in VPC
     for _ in range(3):
         assert topology.get(Host, "id7") == hosts[7]
-        assert topology.by(Host, "name", "none") == []
+        assert not topology.by(Host, "name", "none")
     assert source.asked == {"by": 2, "count": 1}
     for number in range(160):
-        assert topology.by(Host, "name", f"h{number}") == [hosts[number]]
+        assert list(topology.by(Host, "name", f"h{number}")) == [hosts[number]]
     assert source.asked["all"] == 1
     assert source.asked["by"] < 15
-    assert set(topology.remove(hosts[3]).all(Host)) == set(hosts) - {hosts[3]}
-    assert topology.remove(hosts[3]).get(Host, "id3") is None
+    work = Workspace(topology)
+    work.remove(hosts[3])
+    for changed in (work, work.settled()):
+        assert set(changed.all(Host)) == set(hosts) - {hosts[3]}
+        assert changed.count(Host) == len(hosts) - 1
+        assert changed.get(Host, "id3") is None
     assert topology.get(Host, "id3") == hosts[3]
 
 

@@ -9,13 +9,17 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+from plane import DictBackend
 from pseudoterminal import DUMB, WELCOME, environment, on_a_terminal, terminal
 from shell import Shell
 
 from vipnet.cli import progress as module
 from vipnet.cli.progress import watched
 from vipnet.cli.settings import OutputFormat, Settings
+from vipnet.config import Config
 from vipnet.controller import Controller
+from vipnet.operations.draft import World
+from vipnet.store import MemoryStore
 
 GROUPS = 300
 
@@ -69,7 +73,8 @@ class TestController:
 
     def test_the_other_roads(self) -> None:
         told = Listener()
-        with Controller.open(store="memory:", backend="simulator", progress=told) as cloud:
+        world = World(progress=told)
+        with Controller(config=Config(), store=MemoryStore(), backend=DictBackend(), world=world) as cloud:
             cloud.vpcs.create("v", "10.0.0.0/8")
             for look in (cloud.plan, cloud.status):
                 told.heard.clear()

@@ -13,9 +13,9 @@ import vipnet
 from vipnet.config import Config
 from vipnet.controller import Controller
 from vipnet.model import Address
-from vipnet.operations.draft import Change
 from vipnet.store import Pending, StaleError, open_store
 from vipnet.topology import KINDS
+from vipnet.working import Change
 
 
 def controller(path: Path, config: Config | None = None) -> Controller:

@@ -157,6 +157,8 @@ def store_path(url: str) -> Path | None:
     if not url.startswith("sqlite:///"):
         raise InputParameterError(f"store {url!r} is not known; use memory:, sqlite:///PATH or postgresql+psycopg://...")
     path = url.removeprefix("sqlite:///")
+    if path == ":memory:":
+        raise InputParameterError(f"store {url!r} names no file; use memory: for a store that lives as long as its process")
     if path and not Path(path).name:
         raise InputParameterError(f"store {url!r} names a folder; name a file in it")
     return Path(path) if path else _state_home() / "vipnet" / "vipnet.db"

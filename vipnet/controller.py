@@ -28,10 +28,11 @@ from vipnet.plan import Plan
 from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, program_what_can, resync, resync_plan
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
-from vipnet.store import Pending, StaleError, Store, open_store
-from vipnet.topology import Topology
+from vipnet.store import News, Pending, StaleError, Store, open_store
+from vipnet.topology import Snapshot
 from vipnet.transaction import AllVerbs, Transaction
 from vipnet.viewer import Viewer
+from vipnet.working import Change, Workspace
 
 __all__ = ["Controller"]
 
@@ -126,7 +127,7 @@ class Controller(AllVerbs):
         gc.freeze()
 
     @property
-    def topology(self) -> Topology:
+    def topology(self) -> Snapshot:
         """The desired model as last committed: an immutable snapshot."""
         return self._topology
 
@@ -172,11 +173,9 @@ class Controller(AllVerbs):
         if news is None:
             self._load()
             return
-        topology = self._topology
-        for kind, id, thing in news.things:
-            old = topology.get(kind, id)
-            topology = topology.put(thing) if thing is not None else topology if old is None else topology.remove(old)
-        self._topology, self._revision = topology, news.revision
+        if news.things:
+            self._topology = _folded(self._topology, news)
+        self._revision = news.revision
         self._pending += news.pending
 
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
@@ -208,7 +207,7 @@ class Controller(AllVerbs):
             try:
                 yield self._open
                 with naming(draft.topology):
-                    self._open.plan = self._work(draft).plan if dry_run else self._commit(draft)
+                    self._open.plan = self._work(draft, draft.topology.changes()).plan if dry_run else self._commit(draft)
             except StaleError as error:
                 raise ConflictError("another process changed the store meanwhile; run the transaction again") from error
             finally:
@@ -224,16 +223,16 @@ class Controller(AllVerbs):
 
     # ------------------------------------------------------------------------------------------------- commit
 
-    def _work(self, draft: Draft) -> Work:
+    def _work(self, draft: Draft, changes: Sequence[Change]) -> Work:
         self._world.progress("working out the change")
         strict = not draft.sets_aside
-        return change_work(self.backend, self.config, self._topology, draft.topology, draft.changes, strict=strict)
+        return change_work(self.backend, self.config, self._topology, draft.topology, changes, strict=strict)
 
     def _commit(self, draft: Draft) -> Plan[Any]:
-        changes = draft.changes
+        changes = draft.topology.changes()
         if not changes:
             return Plan()
-        work = self._work(draft)
+        work = self._work(draft, changes)
         self._catch_up()
         self._store.bind(self.backend.name, self.config.host)
         pending = Pending(
@@ -244,7 +243,7 @@ class Controller(AllVerbs):
         self._world.progress("storing the change")
         self._store.begin(changes, pending)
         self._revision, previous = pending.revision, self._topology
-        self._topology = draft.topology
+        self._topology = draft.topology.settled()
         self._pending.append(pending)
         try:
             aside = self._program(work, sets_aside=draft.sets_aside)
@@ -394,9 +393,20 @@ class Controller(AllVerbs):
     def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
         try:
             self._require_usable()
-            self._world.progress("comparing with the data plane")
-            plan, aside = (_NOTHING, []) if self._is_as_left() else resync_plan(self.backend, self.config, self._topology)
+            plan, aside = _NOTHING, list[Quarantined]()
+            if not self._is_as_left():
+                self._world.progress("comparing with the data plane")
+                plan, aside = resync_plan(self.backend, self.config, self._topology)
             entries = self.backend.counts()
         except DataplaneError as error:
             return {}, None, self._quarantined, (error.details,)
         return dict(sorted(entries.items())), bool(plan), (*self._quarantined, *aside), ()
+
+
+def _folded(topology: Snapshot, news: News) -> Snapshot:
+    work = Workspace(topology)
+    for kind, id, thing in news.things:
+        old = work.get(kind, id)
+        if old is not None or thing is not None:
+            work.change(old, thing)
+    return work.settled()

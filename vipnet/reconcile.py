@@ -15,9 +15,9 @@ from vipnet.config import Config
 from vipnet.derive import all_scopes, derive, released, scopes_of
 from vipnet.errors import DataplaneError
 from vipnet.intents import Intent, Released
-from vipnet.operations.draft import Change
 from vipnet.plan import Plan, TargetPlan, diff
 from vipnet.topology import Topology
+from vipnet.working import Change
 
 __all__ = ["Quarantined", "Refused", "Work", "change_work", "compile_all", "program", "program_what_can", "resync"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vipnet.model import Eip, Vip
-from vipnet.operations.draft import Change
 from vipnet.reconcile import Quarantined
 from vipnet.topology import Topology
+from vipnet.working import Change
 
 __all__ = ["ApplyReport", "Status", "transitions"]
 

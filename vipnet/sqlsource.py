@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from vipnet.addresses import format_ip, ip_of
 from vipnet.blocks import pool_of
+from vipnet.errors import ConflictError, InputParameterError
 from vipnet.ipam import AddressPool
 from vipnet.model import Address, Network, Thing
+from vipnet.pools import VRIDS, ranges_of
 from vipnet.rows import columns_of, decoded, table_name
 from vipnet.tables import PoolKey
-from vipnet.topology import VRIDS, ranges_of
 
-__all__ = ["SqlSource", "read_all"]
+__all__ = ["SqlSource", "read_all", "usable"]
 
 T = TypeVar("T", bound=Thing)
 
@@ -23,8 +26,8 @@ T = TypeVar("T", bound=Thing)
 class SqlSource:
     """Implements `vipnet.stored.Source`. It sees the database as it was when it was made, until it is closed."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, url: str) -> None:
+        self._engine, self._url = engine, url
         self.sql: Connection = engine.connect()
 
     def by(self, kind: type[T], field: str, value: object) -> Sequence[T]:
@@ -32,10 +35,11 @@ class SqlSource:
         return self._read(kind, " AND ".join(f"{name} = :{name}" for name in words), words)
 
     def all(self, kind: type[T]) -> Iterable[T]:
-        return read_all(self.sql, kind)
+        with usable(self._url):
+            return read_all(self.sql, kind)
 
     def count(self, kind: type[Any]) -> int:
-        return int(self.sql.execute(text(f"SELECT count(*) FROM {table_name(kind)}")).scalar_one())  # noqa: S608 -- our names
+        return int(self._asked(f"SELECT count(*) FROM {table_name(kind)}", {})[0][0])  # noqa: S608 -- our names
 
     def pool(self, key: PoolKey) -> AddressPool | None:
         id, version = key
@@ -50,23 +54,37 @@ class SqlSource:
         self._engine.dispose()
 
     def _read(self, kind: type[T], condition: str, words: dict[str, Any]) -> list[T]:
+        return [decoded(kind, row) for row in self._asked(f"{_select(kind)} WHERE {condition}", words)]
+
+    def _asked(self, statement: str, words: dict[str, Any]) -> Sequence[Row[Any]]:
         # Text: compiling a statement of SQLAlchemy's would cost a short-lived process more than running it.
-        return [decoded(kind, row) for row in self.sql.execute(text(f"{_select(kind)} WHERE {condition}"), words)]
+        with usable(self._url):
+            return self.sql.execute(text(statement), words).all()
 
     def _vrids(self, network_id: str, span: tuple[int, int]) -> AddressPool:
-        statement = text("SELECT DISTINCT vrid FROM vips WHERE network_id = :id AND vrid IS NOT NULL")
         pool = AddressPool.of(*span)
-        for (vrid,) in self.sql.execute(statement, {"id": network_id}):
-            pool = pool.hold(vrid)
+        for row in self._asked("SELECT DISTINCT vrid FROM vips WHERE network_id = :id AND vrid IS NOT NULL", {"id": network_id}):
+            pool = pool.hold(row.vrid)
         return pool
 
     def _addresses(self, network_id: str, version: int, span: tuple[int, int]) -> AddressPool:
         words = {"network_id": network_id, "version": version}
         here = "network_id = :network_id AND version = :version"
-        statement = text(f"SELECT first, bits FROM blocks WHERE {here}")  # noqa: S608 -- our names
-        blocks = ((ip_of(row.first), int.from_bytes(row.bits, "little")) for row in self.sql.execute(statement, words))
+        rows = self._asked(f"SELECT first, bits FROM blocks WHERE {here}", words)  # noqa: S608 -- our names
+        blocks = ((ip_of(row.first), int.from_bytes(row.bits, "little")) for row in rows)
         timed = self._read(Address, f"{here} AND until IS NOT NULL AND state IN ('reserved', 'resting')", words)
         return pool_of(*span, blocks, timed)
+
+
+@contextmanager
+def usable(url: str) -> Generator[None, None, None]:
+    """Turn what a database says of itself into the error of a store that cannot be used."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConflictError(f"store {url} was changed by another process at the same time ({error.orig}); try again") from error
+    except DatabaseError as error:
+        raise InputParameterError(f"store {url} cannot be used: {error.orig}; name another, or repair it") from error
 
 
 def read_all(sql: Connection, kind: type[T]) -> list[T]:

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import URL, Connection, Engine, Table, bindparam, create_engine, event, func, inspect, literal_column, select
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
 from vipnet.addresses import format_ip
 from vipnet.blocks import Block, blocks_of
-from vipnet.errors import ConflictError, InputParameterError
+from vipnet.errors import InputParameterError
 from vipnet.filelock import locked
 from vipnet.intents import Released
 from vipnet.model import Address, Network, Thing
-from vipnet.operations.draft import Change
 from vipnet.rows import decoded, decoded_by_name, encoded, key_of, make_schema
-from vipnet.sqlsource import SqlSource, read_all
+from vipnet.sqlsource import SqlSource, read_all, usable
 from vipnet.store import Loaded, News, Pending, StaleError
-from vipnet.topology import KINDS, Topology
+from vipnet.topology import KINDS, Snapshot
+from vipnet.working import Change
 
 __all__ = ["KEPT_REVISIONS", "MOST_LOGGED", "SCHEMA_VERSION", "SqlStore"]
 
@@ -55,15 +55,8 @@ class SqlStore:
 
     @contextmanager
     def _transaction(self) -> Generator[Connection, None, None]:
-        try:
-            with self._engine.begin() as sql:
-                yield sql
-        except IntegrityError as error:
-            raise ConflictError(
-                f"store {self.url} was changed by another process at the same time ({error.orig}); try again"
-            ) from error
-        except DatabaseError as error:
-            raise InputParameterError(f"store {self.url} cannot be used: {error.orig}; name another, or repair it") from error
+        with usable(self.url), self._engine.begin() as sql:
+            yield sql
 
     def _check_version(self, sql: Connection) -> None:
         if not inspect(sql).has_table("meta"):
@@ -82,12 +75,13 @@ class SqlStore:
     def load(self) -> Loaded:
         if self._by_key:
             self._close_source()
-            self._source = SqlSource(_engine(self._url, begin="BEGIN"))
-            return self._loaded(self._source.sql, Topology.stored(self._source))
+            with usable(self.url):
+                self._source = SqlSource(_engine(self._url, begin="BEGIN"), self.url)
+                return self._loaded(self._source.sql, Snapshot.stored(self._source))
         with self._transaction() as sql:
-            return self._loaded(sql, Topology.of({kind: read_all(sql, kind) for kind in KINDS}))
+            return self._loaded(sql, Snapshot.of({kind: read_all(sql, kind) for kind in KINDS}))
 
-    def _loaded(self, sql: Connection, topology: Topology) -> Loaded:
+    def _loaded(self, sql: Connection, topology: Snapshot) -> Loaded:
         table = self._schema.revisions
         pending = sql.execute(table.select().where(table.c.state == "pending").order_by(table.c.id)).all()
         return Loaded(topology=topology, revision=_newest(sql, table), pending=tuple(map(_pending, pending)))

@@ -23,8 +23,8 @@ from vipnet.config import store_path
 from vipnet.errors import InputParameterError
 from vipnet.intents import Released
 from vipnet.model import Thing
-from vipnet.operations.draft import Change
-from vipnet.topology import Topology
+from vipnet.topology import Snapshot
+from vipnet.working import Change
 
 __all__ = ["Loaded", "MemoryStore", "News", "Pending", "StaleError", "Store", "open_store"]
 
@@ -42,7 +42,7 @@ class Pending:
 class Loaded:
     """What a store holds: the desired model, its newest revision, the revisions that are pending."""
 
-    topology: Topology
+    topology: Snapshot
     revision: int
     pending: tuple[Pending, ...]
 
@@ -138,7 +138,7 @@ class MemoryStore:
     url = "memory:"
 
     def load(self) -> Loaded:
-        return Loaded(topology=Topology.empty(), revision=0, pending=())
+        return Loaded(topology=Snapshot.empty(), revision=0, pending=())
 
     def lock(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -6,17 +6,18 @@ it lies over it. A table that is asked for much is read whole, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from immutables import Map
 
 from vipnet.ipam import AddressPool
-from vipnet.model import Thing
-from vipnet.tables import MemoryTable, PoolKey
+from vipnet.model import Address, Thing
+from vipnet.tables import AddressRows, MemoryTable, PoolKey, Shelf, shelf_of
 
-__all__ = ["Source", "StoredPools", "StoredTable"]
+__all__ = ["Source", "StoredAddresses", "StoredPools", "StoredTable"]
 
 T = TypeVar("T", bound=Thing)
 
@@ -50,7 +51,7 @@ class Source(Protocol):
 class _Rows(Generic[T]):
     """The objects of one kind in a source, with what was answered before."""
 
-    def __init__(self, source: Source, kind: type[T], fields: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, kind: type[T], fields: Sequence[str]) -> None:
         self._source, self._kind, self._fields = source, kind, fields
         self._answers: dict[tuple[str, object], Sequence[T]] = {}
         self._whole: MemoryTable[T] | None = None
@@ -87,17 +88,21 @@ class _Rows(Generic[T]):
 
 
 class StoredTable(Generic[T]):
-    """The objects of one kind: those of a source, and over them what was changed since."""
+    """The objects of one kind: those of a source, and over them what was changed since. A value."""
 
-    __slots__ = ("_hidden", "_over", "_rows", "_surplus")
+    __slots__ = ("_hidden", "_over", "_rows")
 
-    def __init__(self, rows: _Rows[T], over: MemoryTable[T], hidden: Map[str, None], surplus: int) -> None:
-        self._rows, self._over, self._hidden, self._surplus = rows, over, hidden, surplus
+    def __init__(self, rows: _Rows[T], over: MemoryTable[T], hidden: Map[str, None]) -> None:
+        self._rows, self._over, self._hidden = rows, over, hidden
 
     @classmethod
-    def of(cls, source: Source, kind: type[T], fields: tuple[str, ...]) -> StoredTable[T]:
+    def of(cls, source: Source, kind: type[T], fields: Sequence[str]) -> Self:
         """Make the table of a kind as it is in a source."""
-        return cls(_Rows(source, kind, fields), MemoryTable[T].of(fields, ()), Map(), 0)
+        return cls(_Rows(source, kind, fields), MemoryTable[T].of(fields, ()), Map())
+
+    @property
+    def fields(self) -> Iterable[str]:
+        return self._over.fields
 
     def get(self, id: str) -> T | None:
         return self._over.get(id) if id in self._hidden else self._rows.get(id)
@@ -105,44 +110,51 @@ class StoredTable(Generic[T]):
     def present(self, thing: T) -> T | None:
         return self.get(thing.id)
 
-    def at(self, network_id: str, version: int, ip: int) -> T | None:
-        return self.get(f"{network_id}/{version}/{ip}")
-
     def by(self, field: str, value: object) -> Sequence[T]:
         found = self._rows.by(field, value)
         if not self._hidden:
             return found
         return [*(thing for thing in found if thing.id not in self._hidden), *self._over.by(field, value)]
 
+    def shelf(self, field: str, value: object) -> Shelf[T]:
+        return shelf_of(self.by(field, value))
+
     def __iter__(self) -> Iterator[T]:
         return chain((thing for thing in self._rows if thing.id not in self._hidden), self._over)
 
     def __len__(self) -> int:
-        return len(self._rows) + self._surplus
+        return len(self._rows) + len(self._over) - sum(self._rows.get(id) is not None for id in self._hidden)
 
-    def change(self, old: T | None, new: T | None) -> StoredTable[T]:
-        thing = old if new is None else new
-        if thing is None:
-            return self
-        over = self._over.change(self._over.get(thing.id), new)
-        surplus = self._surplus + (new is not None) - (old is not None)
-        return StoredTable(self._rows, over, self._hidden.set(thing.id, None), surplus)
+    def updated(self, rows: Mapping[str, T | None], shelves: Mapping[str, Mapping[Any, Shelf[T]]]) -> Self:  # noqa: ARG002
+        # Few objects change here: what is over the source is made anew.
+        over = {**{thing.id: thing for thing in self._over}, **rows}
+        kept = MemoryTable[T].of(self.fields, [thing for thing in over.values() if thing is not None])
+        return type(self)(self._rows, kept, self._hidden.update(dict.fromkeys(rows)))
+
+
+class StoredAddresses(StoredTable[Address]):
+    """The addresses of a source, and over them what was changed since."""
+
+    __slots__ = ()
+
+    def at(self, network_id: str, version: int, ip: int) -> Address | None:
+        return self.get(f"{network_id}/{version}/{ip}")
+
+    def updated_addresses(self, rows: AddressRows) -> StoredAddresses:
+        news = {f"{id}/{version}/{ip}": row for (id, version), some in rows.items() for ip, row in some.items()}
+        return self.updated(news, {})
 
 
 class StoredPools:
-    """The pools of a source, and over them what was changed since; None: gone."""
+    """The pools of a source, and over them what was changed since; None: gone. A value."""
 
     __slots__ = ("_over", "_source")
 
-    def __init__(self, source: Source, over: Map[PoolKey, AddressPool | None] | None = None) -> None:
-        self._source = source
-        self._over: Map[PoolKey, AddressPool | None] = Map() if over is None else over
+    def __init__(self, source: Source, over: Mapping[PoolKey, AddressPool | None] = MappingProxyType({})) -> None:
+        self._source, self._over = source, over
 
     def get(self, key: PoolKey) -> AddressPool | None:
         return self._over[key] if key in self._over else self._source.pool(key)
 
-    def set(self, key: PoolKey, val: AddressPool) -> StoredPools:
-        return StoredPools(self._source, self._over.set(key, val))
-
-    def delete(self, key: PoolKey) -> StoredPools:
-        return StoredPools(self._source, self._over.set(key, None))
+    def updated(self, pools: Mapping[PoolKey, AddressPool | None]) -> StoredPools:
+        return StoredPools(self._source, {**self._over, **pools})

@@ -1,12 +1,13 @@
-"""The objects of one kind as an immutable value, found by id and by the fields that are indexed.
+"""The objects of one kind as an immutable value, found by id and by the fields that are indexed; and the pools of addresses.
 
-A change shares everything else with the table before it. The persistent hash map is `immutables`: of those measured at a
+A table shares what did not change with the one before it. The persistent hash map is `immutables`: of those measured at a
 million elastic IPs it was the smallest and the quickest; docs/design.md has the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from immutables import Map
@@ -14,19 +15,43 @@ from immutables import Map
 from vipnet.ipam import AddressPool
 from vipnet.model import Address, Thing
 
-__all__ = ["AddressTable", "Addresses", "MemoryTable", "PoolKey", "Pools", "Table"]
+__all__ = [
+    "AddressRows",
+    "AddressTable",
+    "Addresses",
+    "Asked",
+    "MemoryPools",
+    "MemoryTable",
+    "PoolKey",
+    "Pools",
+    "Shelf",
+    "Table",
+    "ValueAddresses",
+    "ValuePools",
+    "enlarged",
+    "lessened",
+    "shelf_of",
+    "things_on",
+]
 
 T = TypeVar("T", bound=Thing)
+V = TypeVar("V")
 
 _FEW = 32
 """Up to so many objects of one value, a tuple is cheaper to change than a map."""
 
-_Shelf: TypeAlias = "T | tuple[T, ...] | Map[str, T]"
-"""The objects of one value: the object itself where it is alone, as it mostly is; a tuple of a few; a map by id of many."""
+Shelf: TypeAlias = "T | tuple[T, ...] | Map[str, T] | None"
+"""The objects of one value: nothing; the object itself where it is alone, as it mostly is; a tuple; a map by id of many."""
+
+PoolKey = tuple[str, int]
+"""Network and IP version; version 0 is the network's VRIDs, which are given out like addresses."""
+
+AddressRows = Mapping[tuple[str, int], Mapping[int, Address | None]]
+"""Addresses by network and IP version; None: plainly free."""
 
 
-class Table(Protocol[T]):
-    """What a topology asks of the objects of one kind. A value: `change` gives another one."""
+class Asked(Protocol[T]):
+    """What a topology asks of the objects of one kind."""
 
     def get(self, id: str) -> T | None:
         """The object of that id."""
@@ -44,33 +69,52 @@ class Table(Protocol[T]):
 
     def __len__(self) -> int: ...
 
-    def change(self, old: T | None, new: T | None) -> Table[T]:
-        """The table with `new`, if any, in place of `old`, the object that is there now, if any. They have one id."""
+
+class Table(Asked[T], Protocol):
+    """The objects of one kind, as a value."""
+
+    @property
+    def fields(self) -> Iterable[str]:
+        """The indexed fields."""
+        ...
+
+    def shelf(self, field: str, value: object) -> Shelf[T]:
+        """What `by` gives, as it lies there."""
+        ...
+
+    def updated(self, rows: Mapping[str, T | None], shelves: Mapping[str, Mapping[Any, Shelf[T]]]) -> Table[T]:
+        """The table with objects put or removed (None) by id, and the shelves that are other than before."""
         ...
 
 
-class Addresses(Table[Address], Protocol):
-    """The table of addresses, which are found by network, IP version and address."""
+class Addresses(Asked[Address], Protocol):
+    """What a topology asks of addresses, which are found by network, IP version and address."""
 
     def at(self, network_id: str, version: int, ip: int) -> Address | None:
         """The row of an address; None: it is plainly free."""
         ...
 
-    def change(self, old: Address | None, new: Address | None) -> Addresses: ...
 
+class ValueAddresses(Addresses, Protocol):
+    """The addresses, as a value."""
 
-PoolKey = tuple[str, int]
-"""Network and IP version; version 0 is the network's VRIDs, which are given out like addresses."""
+    def updated_addresses(self, rows: AddressRows) -> ValueAddresses:
+        """The table with rows put or removed."""
+        ...
 
 
 class Pools(Protocol):
-    """The pools of all networks. A value: `set` and `delete` give another one."""
+    """The pools of all networks."""
 
     def get(self, key: PoolKey) -> AddressPool | None: ...
 
-    def set(self, key: PoolKey, val: AddressPool) -> Pools: ...
 
-    def delete(self, key: PoolKey) -> Pools: ...
+class ValuePools(Pools, Protocol):
+    """The pools, as a value."""
+
+    def updated(self, pools: Mapping[PoolKey, AddressPool | None]) -> ValuePools:
+        """The pools with some put or removed."""
+        ...
 
 
 class MemoryTable(Generic[T]):
@@ -78,14 +122,18 @@ class MemoryTable(Generic[T]):
 
     __slots__ = ("_indexes", "_rows")
 
-    def __init__(self, rows: Map[str, T], indexes: dict[str, Map[Any, _Shelf[T]]]) -> None:
+    def __init__(self, rows: Map[str, T], indexes: Mapping[str, Map[Any, Shelf[T]]]) -> None:
         self._rows, self._indexes = rows, indexes
 
     @classmethod
-    def of(cls, fields: tuple[str, ...], things: Iterable[T]) -> MemoryTable[T]:
+    def of(cls, fields: Iterable[str], things: Iterable[T]) -> MemoryTable[T]:
         """Make a table of objects, no two of one id, which are found by these fields."""
         rows = Map({thing.id: thing for thing in things})
         return cls(rows, {field: Map(_shelves(field, rows.values())) for field in fields})
+
+    @property
+    def fields(self) -> Iterable[str]:
+        return self._indexes
 
     def get(self, id: str) -> T | None:
         return self._rows.get(id)
@@ -93,16 +141,11 @@ class MemoryTable(Generic[T]):
     def present(self, thing: T) -> T | None:
         return self._rows.get(thing.id)
 
+    def shelf(self, field: str, value: object) -> Shelf[T]:
+        return self._indexes[field].get(value)
+
     def by(self, field: str, value: object) -> Sequence[T]:
-        match self._indexes[field].get(value):
-            case None:
-                return ()
-            case tuple() as few:
-                return few
-            case Map() as many:
-                return tuple(many.values())
-            case alone:
-                return (alone,)
+        return things_on(self._indexes[field].get(value))
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._rows.values())
@@ -110,63 +153,74 @@ class MemoryTable(Generic[T]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def change(self, old: T | None, new: T | None) -> MemoryTable[T]:
-        indexes = self._indexes.copy()
-        for field, index in self._indexes.items():
-            before = None if old is None else getattr(old, field)
-            after = None if new is None else getattr(new, field)
-            if old is not None and before is not None and before != after:
-                index = _without(index, before, old.id)  # noqa: PLW2901 -- out of one place, into another
-            if new is not None and after is not None:
-                index = _with(index, after, new, is_new=before != after)  # noqa: PLW2901
-            indexes[field] = index
-        if new is None:
-            return self if old is None else MemoryTable(self._rows.delete(old.id), indexes)
-        return MemoryTable(self._rows.set(new.id, new), indexes)
+    def updated(self, rows: Mapping[str, T | None], shelves: Mapping[str, Mapping[Any, Shelf[T]]]) -> MemoryTable[T]:
+        indexes = {field: _updated(index, shelves.get(field, {})) for field, index in self._indexes.items()}
+        return MemoryTable(_updated(self._rows, rows), indexes)
 
 
-def _shelves(field: str, things: Iterable[T]) -> dict[Any, _Shelf[T]]:
+def _updated(before: Map[Any, V], news: Mapping[Any, V | None]) -> Map[Any, V]:
+    if not news:
+        return before
+    after = before.mutate()
+    for key, value in news.items():
+        if value is not None:
+            after[key] = value
+        elif key in after:
+            del after[key]
+    return after.finish()
+
+
+def things_on(shelf: Shelf[T]) -> Sequence[T]:
+    """The objects on a shelf."""
+    if shelf is None:
+        return ()
+    if isinstance(shelf, tuple):
+        return shelf
+    return tuple(shelf.values()) if isinstance(shelf, Map) else (shelf,)
+
+
+def shelf_of(things: Sequence[T]) -> Shelf[T]:
+    """Put objects, no two of one id, on a shelf."""
+    if len(things) < 2:
+        return things[0] if things else None
+    return tuple(things) if len(things) <= _FEW else Map({one.id: one for one in things})
+
+
+def enlarged(shelf: Shelf[T], thing: T, *, is_new: bool) -> Shelf[T]:
+    """A shelf with an object more, or in place of the one of its id."""
+    if shelf is None:
+        return thing
+    if isinstance(shelf, Map):
+        return shelf.set(thing.id, thing)
+    others = shelf if isinstance(shelf, tuple) else (shelf,)
+    if not is_new:
+        others = tuple(one for one in others if one.id != thing.id)
+    return shelf_of((*others, thing))
+
+
+def lessened(shelf: Shelf[T], id: str) -> Shelf[T]:
+    """A shelf without the object of an id."""
+    if isinstance(shelf, Map):
+        rest = shelf.delete(id)
+        return rest if len(rest) > _FEW else shelf_of(tuple(rest.values()))
+    return shelf_of(tuple(one for one in things_on(shelf) if one.id != id))
+
+
+def _shelves(field: str, things: Iterable[T]) -> dict[Any, Shelf[T]]:
     found: dict[Any, list[T]] = {}
     for thing in things:
         if (value := getattr(thing, field)) is not None:
             found.setdefault(value, []).append(thing)
-    return {value: _shelf(tuple(some)) for value, some in found.items()}
-
-
-def _with(index: Map[Any, _Shelf[T]], value: object, thing: T, *, is_new: bool) -> Map[Any, _Shelf[T]]:
-    found = index.get(value)
-    if found is None:
-        return index.set(value, thing)
-    if isinstance(found, Map):
-        return index.set(value, found.set(thing.id, thing))
-    others = found if isinstance(found, tuple) else (found,)
-    if not is_new:
-        others = tuple(one for one in others if one.id != thing.id)
-    return index.set(value, _shelf((*others, thing)))
-
-
-def _without(index: Map[Any, _Shelf[T]], value: object, id: str) -> Map[Any, _Shelf[T]]:
-    found = index[value]
-    if isinstance(found, Map):
-        rest = found.delete(id)
-        return index.set(value, rest if len(rest) > _FEW else _shelf(tuple(rest.values())))
-    others = tuple(one for one in (found if isinstance(found, tuple) else (found,)) if one.id != id)
-    return index.set(value, _shelf(others)) if others else index.delete(value)
-
-
-def _shelf(things: tuple[T, ...]) -> _Shelf[T]:
-    if len(things) == 1:
-        return things[0]
-    return things if len(things) <= _FEW else Map({one.id: one for one in things})
+    return {value: shelf_of(some) for value, some in found.items()}
 
 
 class AddressTable:
     """The addresses in memory, by network and version: what they are found by is not kept a second time as text."""
 
-    __slots__ = ("_count", "_rows")
+    __slots__ = ("_rows",)
 
-    def __init__(self, rows: Map[tuple[str, int], Map[int, Address]], count: int) -> None:
-        self._rows, self._count = rows, count
+    def __init__(self, rows: Map[tuple[str, int], Map[int, Address]]) -> None:
+        self._rows = rows
 
     @classmethod
     def of(cls, rows: Iterable[Address]) -> AddressTable:
@@ -174,7 +228,7 @@ class AddressTable:
         found: dict[tuple[str, int], dict[int, Address]] = {}
         for row in rows:
             found.setdefault((row.network_id, row.version), {})[row.ip] = row
-        return cls(Map({key: Map(some) for key, some in found.items()}), sum(map(len, found.values())))
+        return cls(Map({key: Map(some) for key, some in found.items()}))
 
     def at(self, network_id: str, version: int, ip: int) -> Address | None:
         rows = self._rows.get((network_id, version))
@@ -197,20 +251,29 @@ class AddressTable:
                 raise AssertionError(f"addresses are not found by {field} {value!r}")
 
     def __iter__(self) -> Iterator[Address]:
-        return (row for rows in self._rows.values() for row in rows.values())
+        return chain.from_iterable(rows.values() for rows in self._rows.values())
 
     def __len__(self) -> int:
-        return self._count
+        return sum(map(len, self._rows.values()))
 
-    def change(self, old: Address | None, new: Address | None) -> AddressTable:
-        thing = old if new is None else new
-        if thing is None:
-            return self
-        key = (thing.network_id, thing.version)
-        before = self._rows.get(key, _NO_ROWS)
-        after = before.delete(thing.ip) if new is None else before.set(thing.ip, new)
-        rows = self._rows.set(key, after) if after else self._rows.delete(key)
-        return AddressTable(rows, self._count + len(after) - len(before))
+    def updated_addresses(self, rows: AddressRows) -> AddressTable:
+        news = {key: _updated(self._rows.get(key, _NO_ROWS), some) or None for key, some in rows.items()}
+        return AddressTable(_updated(self._rows, news))
 
 
 _NO_ROWS: Map[int, Address] = Map()
+
+
+class MemoryPools:
+    """Pools in memory."""
+
+    __slots__ = ("_pools",)
+
+    def __init__(self, pools: Mapping[PoolKey, AddressPool]) -> None:
+        self._pools = Map[PoolKey, AddressPool](pools)
+
+    def get(self, key: PoolKey) -> AddressPool | None:
+        return self._pools.get(key)
+
+    def updated(self, pools: Mapping[PoolKey, AddressPool | None]) -> MemoryPools:
+        return MemoryPools(_updated(self._pools, pools))

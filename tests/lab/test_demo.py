@@ -41,7 +41,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path, No
 @contextmanager
 def demo(*options: str) -> Generator[subprocess.Popen[str], None, None]:
     """Run the command in a process group of its own."""
-    command = [sys.executable, "-m", "vipnet", "-o", "json", "demo", "--backend", "nftables", *options]
+    # One who runs the tests in the background may have them ignore SIGINT, and a child would inherit that.
+    python = ["env", "--default-signal=INT", sys.executable]
+    command = [*python, "-m", "vipnet", "-o", "json", "demo", "--backend", "nftables", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:

@@ -165,7 +165,11 @@ intents: st.SearchStrategy[Intent] = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(intents, max_size=8, unique_by=lambda intent: intent.id))
+def device_of(intent: Intent) -> str:
+    return intent.device if isinstance(intent, PortSecurity) else intent.id
+
+
+@given(st.lists(intents, max_size=8, unique_by=(lambda intent: intent.id, device_of)))  # a device is one server's
 def test_entries_are_the_union_of_those_of_each_intent(found: list[Intent]) -> None:
     together = compile_intents(found, OWNER)
     alone: dict[str, NativeEntry] = {}

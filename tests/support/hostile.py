@@ -172,7 +172,7 @@ class Words:
     def line(self) -> list[str]:
         """A command with arguments and options, sometimes too many, too few or unknown ones; now and then one of GOALS."""
         if self.chance.random() < 0.1:
-            return list[str](self.chance.choice(GOALS).split())
+            return [*self.chance.choice(GOALS).split()]
         verb = COMMANDS[self.chance.choice(list(COMMANDS))]
         words = [word for name in verb.arguments for word in self._argument(verb, name)]
         often = self.chance.choice((0.1, 0.3, 0.6))
