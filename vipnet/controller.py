@@ -153,7 +153,7 @@ class Controller(AllVerbs):
 
     def _viewer(self) -> Viewer:
         transitions = {id: word for pending in self._pending for id, word in pending.transitions.items()}
-        return Viewer(self._topology, transitions, now=self._world.clock())
+        return Viewer(self._topology, transitions, clock=self._world.clock)
 
     def _refresh(self, *, with_pending: bool) -> None:
         """Fold in what other processes did to the model: O(what they did).

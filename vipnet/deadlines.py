@@ -42,6 +42,9 @@ class Deadlines:
             height += 1
         return cls(root, height)
 
+    def __bool__(self) -> bool:
+        return bool(self._root)
+
     def __iter__(self) -> Iterator[Due]:
         return _entries(self._root, self._height)
 

@@ -117,6 +117,11 @@ class AddressPool:
                 return self.first + index
         return None
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether any address is due at some time."""
+        return bool(self._deadlines)
+
     def due(self, now: float) -> Iterator[int]:
         """Addresses whose time is up, in that order: expired reservations and those that have rested enough."""
         return (ip for _, ip in takewhile(lambda entry: entry[0] <= now, self._deadlines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from vipnet.errors import InvalidStatusError
@@ -10,7 +11,6 @@ from vipnet.operations.draft import Draft
 from vipnet.plan import Plan
 from vipnet.verbs import Eips, Groups, Hosts, Networks, Servers, Vpcs, Whole
 from vipnet.viewer import Viewer
-from vipnet.views import Warnings
 
 __all__ = ["AllVerbs", "Transaction"]
 
@@ -43,27 +43,22 @@ class Transaction(AllVerbs):
     def __init__(self, draft: Draft) -> None:
         super().__init__()
         self._open: Draft | None = draft
+        self._viewer: Viewer | None = Viewer(draft.topology, clock=draft.world.clock)
         self.plan: Plan[Any] = Plan()
 
     def end(self) -> None:
         """Let go of the draft, which may be large; no verb works any more."""
-        self._open = None
-
-    @property
-    def _draft(self) -> Draft:
-        if self._open is None:
-            raise InvalidStatusError("the transaction has ended; begin another one")
-        return self._open
+        self._open = self._viewer = None
 
     def mutate(self, operation: Callable[[Draft], R], view: Callable[[Viewer, R], V]) -> V:
-        draft = self._draft
+        viewer, draft = self.read(), self._open
+        assert draft is not None
         warned = len(draft.warnings)
         result = draft.attempt(operation)
-        return view(self._viewer(tuple(draft.warnings[warned:])), result)
+        warnings = tuple(draft.warnings[warned:])
+        return view(replace(viewer, warnings=warnings) if warnings else viewer, result)
 
     def read(self) -> Viewer:
-        return self._viewer(())
-
-    def _viewer(self, warnings: Warnings) -> Viewer:
-        draft = self._draft
-        return Viewer(draft.topology, warnings=warnings, now=draft.world.clock())
+        if self._viewer is None:
+            raise InvalidStatusError("the transaction has ended; begin another one")
+        return self._viewer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vipnet.addresses import format_ip, format_ip4, format_ip6
@@ -39,7 +40,7 @@ class Viewer:
     topology: Topology
     transitions: Mapping[str, str] = field(default_factory=dict[str, str])
     warnings: Warnings = ()
-    now: float = 0.0
+    clock: Callable[[], float] = time.time
 
     def vpc(self, vpc: Vpc) -> VpcView:
         return VpcView(
@@ -78,7 +79,7 @@ class Viewer:
 
     def _expired(self, network: Network, version: int) -> list[Address]:
         pool = self.topology.pool(network.id, version)
-        due = [] if pool is None else list(pool.due(self.now))
+        due = [] if pool is None else list(pool.due(self.clock()))
         return [row for ip in due if (row := self.topology.address(network.id, version, ip)) is not None]
 
     def addresses(self, network: Network) -> list[AddressView]:
@@ -103,7 +104,7 @@ class Viewer:
         )
 
     def why(self, network: Network, ip: str) -> WhyView:
-        answer = why(self.topology, network, ip, now=self.now)
+        answer = why(self.topology, network, ip, now=self.clock())
         row = answer.row
         return WhyView(
             network=network.name,

@@ -137,7 +137,7 @@ def purge(draft: Draft, network: Network) -> None:
     """Drop expired reservations and those that have rested enough from a network."""
     for version in (4, 6):
         pool = draft.topology.pool(network.id, version)
-        for ip in () if pool is None else tuple(pool.due(draft.world.clock())):
+        for ip in tuple(pool.due(draft.world.clock())) if pool is not None and pool.is_timed else ():
             row = draft.topology.address(network.id, version, ip)
             if row is not None:
                 draft.remove(row)

@@ -40,8 +40,8 @@ class World:
 
 def _uuid4(noise: bytes) -> str:
     """A random UUID (RFC 9562, 5.4) as text; uuid.uuid4 takes three times as long, and every object needs one."""
-    digits = f"{int.from_bytes(noise) & ~(0xF000C << 60) | (0x40008 << 60):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = noise.hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[noise[8] & 3]}{digits[17:20]}-{digits[20:]}"
 
 
 class Draft:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
+from operator import attrgetter
 from typing import get_args
 
 from vipnet.addresses import format_ip, format_ip4, parse_ip
@@ -182,7 +183,7 @@ def update_network(
 
 
 def _check_narrowed(draft: Draft, network: Network, start: int, end: int) -> None:
-    for row in draft.topology.by(Address, "network_id", network.id):
+    for row in sorted(draft.topology.by(Address, "network_id", network.id), key=attrgetter("version", "ip")):
         if row.version == 4 and not start <= row.ip <= end and not _is_gateway(network, row):
             if row.state == "resting":
                 draft.remove(row)
