@@ -151,6 +151,19 @@ def test_answers_are_kept_and_a_table_that_is_asked_for_much_is_read_whole() -> 
     assert topology.get(Host, "id3") == hosts[3]
 
 
+def test_a_name_that_is_no_text_is_nobodys(tmp_path: Path) -> None:
+    with opened(tmp_path / "s.db", DictBackend(), World(), by_key=True) as cloud, pytest.raises(vipnet.ResourceNotFoundError):
+        cloud.groups.show("--\udcff")
+
+
+def test_a_file_that_goes_bad_while_it_is_read_is_named(tmp_path: Path) -> None:
+    with opened(tmp_path / "s.db", DictBackend(), World(), by_key=True) as cloud:
+        with sqlite3.connect(tmp_path / "s.db") as sql:
+            sql.execute("DROP TABLE hosts")
+        with pytest.raises(vipnet.InputParameterError, match=r"s\.db cannot be used: no such table: hosts"):
+            cloud.hosts.create("h")
+
+
 @pytest.mark.parametrize(
     ("question", "index"),
     [

@@ -46,7 +46,7 @@ class Shell:
     def furnish(self) -> None:
         """Lay files about: models to import, a store whose data plane cannot be reached."""
         self.reset()
-        (self.folder / "broken.db.simulator.jsonl").mkdir()
+        (self.folder / "broken.db.simulator.state").mkdir()
         for format in ("json", "yaml"):
             (self.folder / f"model.{format}").write_text(self("export", "--format", format).out)
         model = (self.folder / "model.json").read_text()

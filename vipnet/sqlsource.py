@@ -32,6 +32,8 @@ class SqlSource:
 
     def by(self, kind: type[T], field: str, value: object) -> Sequence[T]:
         words = _where(kind, field, value)
+        if not all(map(_is_text, words.values())):
+            return ()
         return self._read(kind, " AND ".join(f"{name} = :{name}" for name in words), words)
 
     def all(self, kind: type[T]) -> Iterable[T]:
@@ -94,6 +96,11 @@ def read_all(sql: Connection, kind: type[T]) -> list[T]:
 
 def _select(kind: type[Any]) -> str:
     return f"SELECT {', '.join(columns_of(kind))} FROM {table_name(kind)}"  # noqa: S608 -- our names
+
+
+def _is_text(value: object) -> bool:
+    """Whether a database could hold this; a command line may bring bytes that no text has (surrogates)."""
+    return not isinstance(value, str) or value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _where(kind: type[Any], field: str, value: object) -> dict[str, Any]:
