@@ -35,6 +35,9 @@ KEPT_REVISIONS = 10_000
 MOST_LOGGED = 10_000
 """A change of more objects is not logged: the others read everything anew, which is as quick and needs no second copy."""
 
+_BATCH = 10_000
+"""Rows handed to the database at once: the rows of a million objects need not be in memory together."""
+
 KINDS_BY_NAME = {kind.__name__: kind for kind in KINDS}
 
 
@@ -194,7 +197,8 @@ class SqlStore:
             keys = [{f"k_{name}": value for name, value in key_of(thing).items()} for thing in things]
             sql.execute(table.delete().where(*(table.c[name] == bindparam(f"k_{name}") for name in key_of(things[0]))), keys)
         for kind, things in come.items():
-            sql.execute(self._schema.tables[kind].insert(), [encoded(thing) for thing in things])
+            for at in range(0, len(things), _BATCH):
+                sql.execute(self._schema.tables[kind].insert(), [encoded(thing) for thing in things[at : at + _BATCH]])
         for kind, things in moved.items():
             table = self._schema.tables[kind]
             match = [table.c[name] == bindparam(f"k_{name}") for name in key_of(things[0])]
