@@ -17,13 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vipnet.backend import BackendContext
+from vipnet.config import Config
 from vipnet.controller import Controller
 from vipnet.errors import DataplaneError, InputParameterError
 from vipnet.intents import EipMapping
 from vipnet.plan import TargetPlan, diff
-from vipnet.testing import converge, standard_scene
+from vipnet.store import open_store
+from vipnet.testing import Faults, FaultyBackend, converge, standard_scene
 from vipnet_simulator import DamagedLine, Installed, SimulatorBackend, statefile
 from vipnet_simulator.codec import decode, encode
+from vipnet_simulator.entry import SimulatorEntry
 
 
 @pytest.fixture
@@ -380,3 +383,32 @@ def test_a_hundred_thousand_entries(tmp_path: Path) -> None:
     backend, entries = _backend(tmp_path / "state"), _eips(100_000)
     backend.apply(TargetPlan("vpc:v", create=tuple(entries.values())))
     assert _backend(tmp_path / "state").read() == entries
+
+
+def test_a_new_process_looks_only_when_something_moved_or_was_set_aside(tmp_path: Path) -> None:
+    """The simulator notices everything, so plan, apply and status of a new process need not read it."""
+    faults = Faults()
+
+    def opened() -> Controller:
+        inner = SimulatorBackend(BackendContext(state=tmp_path / "state"))
+        backend: FaultyBackend[SimulatorEntry] = FaultyBackend(inner, faults)
+        return Controller(config=Config(), store=open_store(f"sqlite:///{tmp_path}/s.db"), backend=backend)
+
+    with opened() as cloud:
+        cloud.vpcs.create("v", "10.0.0.0/8")
+        network = cloud.networks.create("n", "10.0.0.0/24", vpc="v")
+    faults.unreadable = True
+    with opened() as cloud:
+        assert not cloud.plan()
+        assert cloud.apply().changed == 0
+    faults.unreadable = False
+    with opened() as cloud:
+        assert cloud.status().drift is False
+    _edit(tmp_path / "state", "DELETE FROM entries WHERE key = ?", f"subnet:{network.id}")
+    faults.refuse[f"subnet:{network.id}"] = "no room"
+    with opened() as cloud:
+        assert len(cloud.plan()) == 1
+        assert [one.reason for one in cloud.apply().quarantined] == ["no room"]
+    faults.refuse.clear()
+    with opened() as cloud:
+        assert cloud.apply().created == 1

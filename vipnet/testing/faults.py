@@ -44,7 +44,7 @@ class FaultyBackend(Backend[E]):
     def __init__(self, inner: Backend[E], faults: Faults) -> None:
         self.inner = inner
         self.faults = faults
-        vars(self).update(name=inner.name, capabilities=inner.capabilities)
+        vars(self).update(name=inner.name, capabilities=inner.capabilities, notices_all=inner.notices_all)
 
     def compile(self, intents: Iterable[Intent]) -> dict[str, E]:
         return self.inner.compile(intents)
@@ -74,6 +74,16 @@ class FaultyBackend(Backend[E]):
 
     def changed(self) -> bool:
         return self.inner.changed()
+
+    def stamp(self) -> str:
+        return self.inner.stamp()
+
+    def adopt(self, stamp: str) -> bool:
+        return self.inner.adopt(stamp)
+
+    def counts(self) -> dict[str, int]:
+        self._check_readable()
+        return self.inner.counts()
 
     def flush(self, released: Sequence[Released]) -> None:
         self.inner.flush(released)
