@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, get_args
 
 from vipnet.errors import InputParameterError, NotSupportedError
 
@@ -26,12 +26,25 @@ def as_text(document: Mapping[str, Any], format: str = "json", *, ascii: bool = 
     Raises InputParameterError for an unknown format, NotSupportedError for YAML without PyYAML.
     """
     if format == "json":
-        return json.dumps(document, indent=2, ensure_ascii=ascii) + "\n"
+        return _as_json(document, json.JSONEncoder(ensure_ascii=ascii).encode)
     if format == "yaml":
         yaml = _yaml()
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C is ten times faster, where it was built
         return str(yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=not ascii, width=1000))
     raise InputParameterError(f"format {format!r} is unknown; use one of {', '.join(get_args(Format))}")
+
+
+def _as_json(document: Mapping[str, Any], encode: Callable[[object], str]) -> str:
+    """A line for each object, so that what changed between two exports is seen line by line."""
+    parts = [f"  {encode(key)}: {_as_lines(value, encode)}" for key, value in document.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _as_lines(value: object, encode: Callable[[object], str]) -> str:
+    if not isinstance(value, list) or not value:
+        return encode(value)
+    rows = cast("list[object]", value)
+    return "[\n" + ",\n".join(f"    {encode(row)}" for row in rows) + "\n  ]"
 
 
 def from_text(text: str, *, name: str) -> Any:

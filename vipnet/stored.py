@@ -15,7 +15,7 @@ from immutables import Map
 
 from vipnet.ipam import AddressPool
 from vipnet.model import Address, Thing
-from vipnet.tables import AddressRows, MemoryTable, PoolKey, Shelf, shelf_of
+from vipnet.tables import AddressRows, MemoryTable, PoolKey, Shelf, shelf_of, shelves_of, things_on
 
 __all__ = ["Source", "StoredAddresses", "StoredPools", "StoredTable"]
 
@@ -51,10 +51,11 @@ class Source(Protocol):
 class _Rows(Generic[T]):
     """The objects of one kind in a source, with what was answered before."""
 
-    def __init__(self, source: Source, kind: type[T], fields: Sequence[str]) -> None:
-        self._source, self._kind, self._fields = source, kind, fields
+    def __init__(self, source: Source, kind: type[T]) -> None:
+        self._source, self._kind = source, kind
         self._answers: dict[tuple[str, object], Sequence[T]] = {}
-        self._whole: MemoryTable[T] | None = None
+        self._whole: dict[str, T] | None = None
+        self._shelves: dict[str, Mapping[Any, Shelf[T]]] = {}
         self._count: int | None = None
 
     def get(self, id: str) -> T | None:
@@ -69,22 +70,27 @@ class _Rows(Generic[T]):
         if self._whole is None and len(self._answers) * _WORTH > len(self):
             self._read_whole()
         if self._whole is not None and field != "id":
-            return self._whole.by(field, value)
+            return things_on(self._shelved(self._whole, field).get(value))
         found = self._answers[field, value] = self._source.by(self._kind, field, value)
         return found
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self._whole if self._whole is not None else self._read_whole())
+        return iter((self._whole if self._whole is not None else self._read_whole()).values())
 
     def __len__(self) -> int:
         if self._count is None:
             self._count = self._source.count(self._kind)
         return self._count
 
-    def _read_whole(self) -> MemoryTable[T]:
-        self._whole = MemoryTable[T].of(self._fields, self._source.all(self._kind))
+    def _read_whole(self) -> dict[str, T]:
+        self._whole = {thing.id: thing for thing in self._source.all(self._kind)}
         self._answers.clear()
         return self._whole
+
+    def _shelved(self, whole: dict[str, T], field: str) -> Mapping[Any, Shelf[T]]:
+        if field not in self._shelves:
+            self._shelves[field] = shelves_of(field, whole.values())
+        return self._shelves[field]
 
 
 class StoredTable(Generic[T]):
@@ -98,7 +104,7 @@ class StoredTable(Generic[T]):
     @classmethod
     def of(cls, source: Source, kind: type[T], fields: Sequence[str]) -> Self:
         """Make the table of a kind as it is in a source."""
-        return cls(_Rows(source, kind, fields), MemoryTable[T].of(fields, ()), Map())
+        return cls(_Rows(source, kind), MemoryTable[T].of(fields, ()), Map())
 
     @property
     def fields(self) -> Iterable[str]:

@@ -31,6 +31,7 @@ __all__ = [
     "enlarged",
     "lessened",
     "shelf_of",
+    "shelves_of",
     "things_on",
 ]
 
@@ -129,7 +130,7 @@ class MemoryTable(Generic[T]):
     def of(cls, fields: Iterable[str], things: Iterable[T]) -> MemoryTable[T]:
         """Make a table of objects, no two of one id, which are found by these fields."""
         rows = Map({thing.id: thing for thing in things})
-        return cls(rows, {field: Map(_shelves(field, rows.values())) for field in fields})
+        return cls(rows, {field: Map(shelves_of(field, rows.values())) for field in fields})
 
     @property
     def fields(self) -> Iterable[str]:
@@ -206,7 +207,8 @@ def lessened(shelf: Shelf[T], id: str) -> Shelf[T]:
     return shelf_of(tuple(one for one in things_on(shelf) if one.id != id))
 
 
-def _shelves(field: str, things: Iterable[T]) -> dict[Any, Shelf[T]]:
+def shelves_of(field: str, things: Iterable[T]) -> dict[Any, Shelf[T]]:
+    """Sort objects by the value of a field; one that is None is left out."""
     found: dict[Any, list[T]] = {}
     for thing in things:
         if (value := getattr(thing, field)) is not None:

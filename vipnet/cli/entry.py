@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -51,6 +52,7 @@ def _usage(error: click.ClickException) -> int:
 
 def run() -> NoReturn:
     """Run the process's own command line, or complete it for a shell that asks, and exit."""
+    gc.set_threshold(100_000)  # one command on a large model makes many objects and next to no cycles
     try:
         status = answer(asked) if (asked := os.environ.get(VARIABLE)) else main()
         sys.stdout.flush()
