@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
-from unittest.mock import patch
 
 import pytest
 
@@ -33,12 +32,10 @@ from tests.nftables.conftest import (
     veth,
 )
 from vipnet.backend import BackendContext
-from vipnet.errors import DataplaneError
 from vipnet.intents import Released, SubnetSwitching
 from vipnet.model import DEFAULT_VPC
 from vipnet.plan import TargetPlan, diff
 from vipnet_kernel import links, namespaces
-from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import inventory
 from vipnet_kernel.namespaces import entered
@@ -269,20 +266,6 @@ def test_no_connection_of_a_released_eip_survives_whatever_its_protocol(lab: Lab
     assert kept is not None
     with gone, kept:
         assert say(kept)
-
-
-def test_connections_that_come_back_are_an_error(handles: Handles, space: str) -> None:
-    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
-
-    subprocess.run(["ip", "-n", space, "link", "set", "lo", "up"], check=True)
-    rules = "table ip t { chain c { type filter hook output priority 0; ct state new; }; }"
-    subprocess.run(["ip", "netns", "exec", space, "nft", "-f", "-"], input=rules, text=True, check=True)
-    with entered(space), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.sendto(b"?", ("127.0.0.9", 9))
-    with patch.object(NFCTSocket, "entry"), pytest.raises(DataplaneError, match=r"127\.0\.0\.9 in .* come back"):
-        cut_connections(handles, space, [ip("127.0.0.9")])
-    assert cut_connections(handles, space, [ip("127.0.0.9")]) == 1
-    assert cut_connections(handles, space, [ip("127.0.0.9")]) == 0
 
 
 def test_neighbours_of_an_address_are_forgotten_on_every_interface(handles: Handles, space: str) -> None:
