@@ -158,6 +158,12 @@ class Viewer:
         rows = self.topology.by(Membership, "server_id", server.id)
         return sorted((self.topology.at(InstanceGroup, row.group_id) for row in rows), key=lambda group: group.name)
 
+    def groups_in(self, network: Network) -> set[InstanceGroup]:
+        """The groups that have a VIP in a network."""
+        rows = self.topology.by(Address, "network_id", network.id)
+        owners = {row.owner_id for row in rows if row.owner_type == "instancegroups" and row.state == "used"}
+        return {self.topology.at(InstanceGroup, id) for id in owners}
+
     def servers_at(self, address: tuple[int, int]) -> set[Server]:
         """The servers that a (version, address) reaches: their own, a VIP of their groups or its EIP."""
         found = set[Server]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vipnet.errors import InputParameterError, InvalidStatusError
 from vipnet.keepalived import CHECK, keepalived_config
@@ -52,10 +52,11 @@ class Groups(Noun):
     def list(self, *, server: str | None = None) -> Sequence[GroupView]:
         """All groups by name, or those of a server."""
         viewer = self._session.read()
-        found = list(viewer.topology.all(InstanceGroup))
-        if server is not None:
-            found = viewer.groups_of(find(viewer.topology, Server, server))
-        return [viewer.group(group) for group in sorted(found, key=lambda group: (group.name, group.id))]
+        if server is None:
+            found = _by_name(viewer.topology.all(InstanceGroup))
+        else:
+            found = _by_name(viewer.groups_of(find(viewer.topology, Server, server)))
+        return [viewer.group(group) for group in found]
 
     def show(self, id: str) -> GroupView:
         """One group by id or name."""
@@ -181,25 +182,28 @@ class Groups(Noun):
     def guests(self, *, group: str | None = None, server: str | None = None) -> Sequence[GroupGuestView]:
         """Who is in which group, of one group or of one server."""
         viewer = self._session.read()
-        wanted = None if server is None else find(viewer.topology, Server, server).id
-        rows = [row for one in self._groups(viewer, group) for row in viewer.group_guests(one)]
-        return [row for row in rows if wanted in (None, row.server_id)]
+        wanted = None if server is None else find(viewer.topology, Server, server)
+        if group is not None:
+            found = [find(viewer.topology, InstanceGroup, group)]
+        else:
+            found = _by_name(viewer.topology.all(InstanceGroup) if wanted is None else viewer.groups_of(wanted))
+        rows = [row for one in found for row in viewer.group_guests(one)]
+        return [row for row in rows if wanted is None or wanted.id == row.server_id]
 
     def networks(self, *, group: str | None = None, network: str | None = None) -> Sequence[GroupNetworkView]:
         """The VIPs with their EIPs, of one group or in one network."""
         viewer = self._session.read()
-        wanted = None if network is None else find(viewer.topology, Network, network).id
+        wanted = None if network is None else find(viewer.topology, Network, network)
+        if group is not None:
+            found = [find(viewer.topology, InstanceGroup, group)]
+        else:
+            found = _by_name(viewer.topology.all(InstanceGroup) if wanted is None else viewer.groups_in(wanted))
         return [
             viewer.group_network(vip)
-            for one in self._groups(viewer, group)
+            for one in found
             for vip in groups.vips_of(viewer.topology, one)
-            if wanted in (None, vip.network_id)
+            if wanted is None or wanted.id == vip.network_id
         ]
-
-    def _groups(self, viewer: Viewer, group: str | None) -> Sequence[InstanceGroup]:
-        if group is not None:
-            return [find(viewer.topology, InstanceGroup, group)]
-        return sorted(viewer.topology.all(InstanceGroup), key=lambda one: (one.name, one.id))
 
     def keepalived_config(
         self, group: str, server: str, *, advert_int: float | str | None = None, check: str | None = None
@@ -230,6 +234,10 @@ class Groups(Noun):
             advert_int=1.0 if advert_int is None else seconds(advert_int),
             check=CHECK if check is None else check,
         )
+
+
+def _by_name(found: Iterable[InstanceGroup]) -> list[InstanceGroup]:
+    return sorted(found, key=lambda one: (one.name, one.id))
 
 
 def seconds(value: float | str) -> float:
