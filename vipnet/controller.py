@@ -360,8 +360,7 @@ class Controller(AllVerbs):
             self._refresh(with_pending=True)
             if self._is_as_left():
                 return _NOTHING
-            self._world.progress("comparing with the data plane")
-            return resync_plan(self.backend, self.config, self._topology)[0]
+            return self._compared()[0]
 
     def apply(self, *, audit: bool = False) -> ApplyReport:
         """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
@@ -402,13 +401,18 @@ class Controller(AllVerbs):
                 warnings=warnings,
             )
 
+    def _compared(self) -> tuple[Plan[Any], list[Quarantined]]:
+        self._world.progress("comparing with the data plane")
+        plan, aside = resync_plan(self.backend, self.config, self._topology)
+        self._synced &= not plan  # the backend has seen it now and will call it unchanged, and still it is to be repaired
+        return plan, aside
+
     def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
         try:
             self._require_usable()
             plan, aside = _NOTHING, list[Quarantined]()
             if not self._is_as_left():
-                self._world.progress("comparing with the data plane")
-                plan, aside = resync_plan(self.backend, self.config, self._topology)
+                plan, aside = self._compared()
             entries = self.backend.counts()
         except DataplaneError as error:
             return {}, None, self._quarantined, (error.details,)
