@@ -231,6 +231,17 @@ def test_many_threads_lose_no_verb() -> None:
     assert len(cloud.hosts.list()) == 160
 
 
+def test_drift_that_was_shown_is_repaired() -> None:
+    cloud, plane = make()
+    with_vip(cloud)
+    for look in (cloud.plan, cloud.status):
+        plane.installed.popitem()
+        plane.touched = True
+        look()
+        assert cloud.apply().created == 1
+        assert not cloud.plan()
+
+
 def test_what_leaves_is_flushed_with_its_old_place() -> None:
     cloud, plane = make()
     with_vip(cloud)

@@ -67,8 +67,8 @@ def test_the_reference_has_every_command(reference: dict[str, str], verb: Verb) 
 
 
 def _names(shape: Shape) -> list[str]:
-    inside = [f"{field.name}[].{name}" for field in shape.fields if field.inside for name in _names(field.inside)]
-    return [field.name for field in shape.fields] + inside
+    held = [(f"{field.name}{'[]' if field.inside.several else ''}", field.inside) for field in shape.fields if field.inside]
+    return [field.name for field in shape.fields] + [f"{name}.{inner}" for name, inside in held for inner in _names(inside)]
 
 
 def test_every_public_name_has_a_place() -> None:

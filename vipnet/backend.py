@@ -28,6 +28,7 @@ from vipnet.intents import (
 )
 from vipnet.model import DEFAULT_VPC
 from vipnet.plan import Entry, Plan, TargetPlan
+from vipnet.views import Counters
 
 __all__ = ["Backend", "BackendContext", "Capability", "Usability", "check_options", "needs"]
 
@@ -150,6 +151,13 @@ class Backend(ABC, Generic[E]):
     def counts(self) -> dict[str, int]:
         """How many entries of ours are installed, by target. Raises DataplaneError when the system cannot be reached."""
         return dict(Counter(entry.target for entry in self.read().values()))
+
+    def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:  # noqa: ARG002 -- for those that override it
+        """What was counted of installed mappings, by EIP id; whose counter is missing has lost it. Default: nothing is counted.
+
+        Asked by any thread, also while another one is in `apply`. Raises DataplaneError when the system cannot be reached.
+        """
+        return {}
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Tell the network again where the addresses of installed mappings are.

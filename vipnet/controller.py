@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,8 @@ from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
 from vipnet.derive import Scope, derive
 from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
-from vipnet.intents import Intent
-from vipnet.model import Address
+from vipnet.intents import EipMapping, Intent
+from vipnet.model import Address, Eip
 from vipnet.naming import named, naming
 from vipnet.operations.draft import Draft, Progress, World
 from vipnet.plan import Plan
@@ -32,6 +32,7 @@ from vipnet.store import News, Pending, StaleError, Store, open_store
 from vipnet.topology import Snapshot
 from vipnet.transaction import AllVerbs, Transaction
 from vipnet.viewer import Viewer
+from vipnet.views import Counters
 from vipnet.working import Change, Workspace
 
 __all__ = ["Controller"]
@@ -154,6 +155,16 @@ class Controller(AllVerbs):
     def _viewer(self) -> Viewer:
         transitions = {id: word for pending in self._pending for id, word in pending.transitions.items()}
         return Viewer(self._topology, transitions, clock=self._world.clock)
+
+    def counted(self, eip: Eip) -> Counters | None:
+        if any(eip.id in pending.transitions for pending in self._pending):  # not programmed yet, or no more
+            return None
+        found = derive(self._topology, self.config, [Scope("eip", eip.id)]).values()
+        mappings = [intent for intent in found if isinstance(intent, EipMapping)]
+        if not mappings:
+            return None
+        self._require_usable()
+        return self.backend.counters(mappings).get(eip.id)
 
     def _refresh(self, *, with_pending: bool) -> None:
         """Fold in what other processes did to the model: O(what they did).
@@ -317,10 +328,11 @@ class Controller(AllVerbs):
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         self._require_usable()
         self._world.progress("comparing with the data plane, programming what differs")
-        plan, found = resync(self.backend, self.config, self._topology)
+        came = self._came()
+        plan, found = resync(self.backend, self.config, self._topology, came)
         aside = self._named(found)
         self.backend.flush([entry for pending in self._pending for entry in pending.released])
-        self.backend.announce(self._came())
+        self.backend.announce(came.values())
         self._quarantined = tuple(aside)
         had_pending = bool(self._pending)
         self._finish()
@@ -329,10 +341,10 @@ class Controller(AllVerbs):
         self._synced = True
         return plan, aside
 
-    def _came(self) -> Iterable[Intent]:
+    def _came(self) -> dict[str, Intent]:
         """What pending revisions mapped."""
         touched = [Scope("eip", id) for pending in self._pending for id in pending.transitions]
-        return derive(self._topology, self.config, touched).values()
+        return derive(self._topology, self.config, touched)
 
     def _require_usable(self) -> None:
         usability = self.backend.usability()
@@ -348,8 +360,7 @@ class Controller(AllVerbs):
             self._refresh(with_pending=True)
             if self._is_as_left():
                 return _NOTHING
-            self._world.progress("comparing with the data plane")
-            return resync_plan(self.backend, self.config, self._topology)[0]
+            return self._compared()[0]
 
     def apply(self, *, audit: bool = False) -> ApplyReport:
         """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
@@ -390,13 +401,18 @@ class Controller(AllVerbs):
                 warnings=warnings,
             )
 
+    def _compared(self) -> tuple[Plan[Any], list[Quarantined]]:
+        self._world.progress("comparing with the data plane")
+        plan, aside = resync_plan(self.backend, self.config, self._topology)
+        self._synced &= not plan  # the backend has seen it now and will call it unchanged, and still it is to be repaired
+        return plan, aside
+
     def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
         try:
             self._require_usable()
             plan, aside = _NOTHING, list[Quarantined]()
             if not self._is_as_left():
-                self._world.progress("comparing with the data plane")
-                plan, aside = resync_plan(self.backend, self.config, self._topology)
+                plan, aside = self._compared()
             entries = self.backend.counts()
         except DataplaneError as error:
             return {}, None, self._quarantined, (error.details,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypedDict, TypeVar
 
 __all__ = ["Entry", "EntryDocument", "Plan", "PlanDocument", "TargetDocument", "TargetPlan", "diff"]
@@ -57,12 +57,17 @@ E = TypeVar("E", bound=Entry)
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan(Generic[E]):
-    """What changes in one target; `replace` holds pairs (old, new)."""
+    """What changes in one target; `replace` holds pairs (old, new).
+
+    `fresh` are the keys of what is created for the first time, None: all of it is. Whatever else is created was there
+    before, and what the data plane kept in it, like a counter, is lost.
+    """
 
     target: str
     create: tuple[E, ...] = ()
     replace: tuple[tuple[E, E], ...] = ()
     delete: tuple[E, ...] = ()
+    fresh: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self.create) + len(self.replace) + len(self.delete)
@@ -70,7 +75,7 @@ class TargetPlan(Generic[E]):
     def inverse(self) -> TargetPlan[E]:
         """What takes this back."""
         swapped = tuple((new, old) for old, new in self.replace)
-        return TargetPlan(self.target, create=self.delete, replace=swapped, delete=self.create)
+        return TargetPlan(self.target, create=self.delete, replace=swapped, delete=self.create, fresh=frozenset())
 
     def without(self, keys: frozenset[str]) -> TargetPlan[E]:
         """The same but for the entries of these keys."""
@@ -79,6 +84,7 @@ class TargetPlan(Generic[E]):
             create=tuple(entry for entry in self.create if entry.key not in keys),
             replace=tuple(pair for pair in self.replace if pair[1].key not in keys),
             delete=tuple(entry for entry in self.delete if entry.key not in keys),
+            fresh=self.fresh,
         )
 
     def as_json(self) -> TargetDocument:
@@ -105,6 +111,10 @@ class Plan(Generic[E]):
 
     def __str__(self) -> str:
         return "\n".join(line for target in self.targets for line in _lines(target)) or "nothing to do"
+
+    def repairing(self, fresh: frozenset[str]) -> Plan[E]:
+        """The same, of which all that is created was there before, but for the keys of `fresh`."""
+        return Plan(tuple(replace(target, fresh=fresh) for target in self.targets))
 
     def as_json(self) -> PlanDocument:
         """The shape that the command line prints."""

@@ -131,9 +131,15 @@ def resync_plan(backend: Backend[Any], config: Config, topology: Topology) -> tu
     return diff(backend.audit(desired), desired), aside
 
 
-def resync(backend: Backend[Any], config: Config, topology: Topology) -> tuple[Plan[Any], list[Quarantined]]:
-    """Make the data plane what it should be; what it refuses is set aside. Returns what was to be done, and what was not."""
+def resync(
+    backend: Backend[Any], config: Config, topology: Topology, came: Mapping[str, Intent]
+) -> tuple[Plan[Any], list[Quarantined]]:
+    """Make the data plane what it should be; what it refuses is set aside. Returns what was to be done, and what was not.
+
+    `came`, by id, is what may never have been installed yet; whatever else is missing was there before.
+    """
     plan, aside = resync_plan(backend, config, topology)
+    plan = plan.repairing(frozenset(_compiled(backend, came)))
     return plan, aside + program_what_can(backend, plan)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from vipnet.addresses import format_ip, format_ip4, format_ip6
 from vipnet.model import Address, Eip, Host, InstanceGroup, Membership, Network, Nic, Server, Vip, Vpc
@@ -15,6 +15,8 @@ from vipnet.operations.why import iso_time, why
 from vipnet.topology import Topology
 from vipnet.views import (
     AddressView,
+    CountedEipView,
+    Counters,
     EipView,
     GroupGuestView,
     GroupNetworkView,
@@ -254,6 +256,9 @@ class Viewer:
             warnings=self.warnings,
         )
 
+    def counted_eip(self, eip: Eip, counters: Counters | None) -> CountedEipView:
+        shown = self.eip(eip)
+        return CountedEipView(**{field.name: getattr(shown, field.name) for field in fields(shown)}, counters=counters)
 
     def imported(self, counts: Mapping[str, int]) -> ImportView:
         return ImportView(**counts, warnings=self.warnings)

@@ -10,6 +10,8 @@ from typing import Literal
 
 __all__ = [
     "AddressView",
+    "CountedEipView",
+    "Counters",
     "EipView",
     "GroupGuestView",
     "GroupNetworkView",
@@ -214,3 +216,24 @@ class EipView:
     associate_type: str | None
     associate_id: str | None
     warnings: Warnings = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What crossed the uplink since an EIP was mapped: IP packets and bytes, rx towards the VIP, tx from it.
+
+    `lost`: the data plane forgot what it had counted before, so this is less than there was.
+    """
+
+    rx_packets: int
+    rx_bytes: int
+    tx_packets: int
+    tx_bytes: int
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedEipView(EipView):
+    """An elastic IP and its counters; None: it is mapped to nothing, or the backend counts nothing."""
+
+    counters: Counters | None

@@ -6,6 +6,7 @@ Rules fall back to asking by no address where this is missing or no longer an EI
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from vipnet.plan import TargetPlan
 from vipnet_nftables import nft
@@ -41,7 +42,7 @@ class Askers:
                 chosen = chosen or _another(namespace, leg, went[leg])
             if chosen is not None and (known is None or delete):
                 create.append(_asker(namespace, leg, chosen))
-        return TargetPlan(step.target, (*step.create, *create), step.replace, (*step.delete, *delete))
+        return replace(step, create=(*step.create, *create), delete=(*step.delete, *delete))
 
     def keep(self, done: TargetPlan[NativeEntry]) -> None:
         """Remember what a completed step did."""

@@ -24,6 +24,7 @@ from vipnet_kernel.names import check_device
 from vipnet_nftables import names
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
+from vipnet_nftables.metering import metering
 from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.route_entries import Route, Rule
 from vipnet_nftables.ruleset import CAME_IN, GATEWAY, ROUTED, router_kind
@@ -228,6 +229,6 @@ def _eip_mapping(intent: EipMapping) -> Iterator[NativeEntry]:
     yield Element(router, "ip", "vn_eip_vip", eip, vip)
     yield Element(router, "ip", "vn_vip_eip", vip, eip)
     yield Element(router, "ip", "vn_vip_out", vip, str(intent.uplink.index + 1))
+    yield from metering(router, intent)
     yield Element(router, "ip", "vn_eips", f'"{leg}" . {eip}')
     yield Element(router, "arp", "vn_eips", f'"{leg}" . {eip}')
-

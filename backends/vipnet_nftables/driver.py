@@ -15,6 +15,7 @@ from vipnet.backend import Backend, BackendContext, Capability, Usability, check
 from vipnet.intents import EipMapping, Intent, Released
 from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
+from vipnet.views import Counters
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import is_connected
@@ -27,6 +28,7 @@ from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Element, NativeEntry, target_of
 from vipnet_nftables.link_entries import Namespace, Vlan
 from vipnet_nftables.memory import Memory, snapshot
+from vipnet_nftables.metering import count
 from vipnet_nftables.port_entries import Attachment
 from vipnet_nftables.reader import Reading, read_system
 from vipnet_nftables.rules import Rules
@@ -130,6 +132,10 @@ class NftablesBackend(Backend[NativeEntry]):
             "nftables": run(["nft", "--version"]).stdout.split()[1].removeprefix("v"),
             "pyroute2": version("pyroute2"),
         }
+
+    def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
+        """Ask the routers what each EIP's elements have counted: O(1) each, without nft."""
+        return {mapping.eip_id: count(mapping) for mapping in mappings}
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Announce EIPs that are answered for by gratuitous ARP, as `apply` does by itself."""

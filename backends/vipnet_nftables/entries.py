@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
@@ -14,13 +14,18 @@ __all__ = ["Element", "Guard", "LinkEntry", "NativeEntry", "RuleEntry", "Skeleto
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of a set (`value` "") or map of the table `vipnet` of a family. `key_` and `value` are nft's words."""
+    """An element of a set (`value` "") or map of the table `vipnet` of a family, in nft's words.
+
+    `limit`: what it lets pass. `state`: what the kernel has counted in it, and a comment; no part of what it is.
+    """
 
     namespace: str
     family: str
     set: str
     element: str
     value: str = ""
+    limit: str = ""
+    state: str = field(default="", compare=False)
 
     @property
     def target(self) -> str:
@@ -32,12 +37,13 @@ class Element:
 
     @property
     def text(self) -> str:
-        return self.line("add")
+        return replace(self, state="").line("add")
 
     def line(self, verb: str) -> str:
         """The command that adds or deletes it."""
-        value = f" : {self.value}" if self.value and verb == "add" else ""
-        return f"{verb} element {self.family} vipnet {self.set} {{ {self.element}{value} }}"
+        value = f": {self.value}" if self.value else ""
+        words = (self.element, self.limit, self.state, value) if verb == "add" else (self.element,)
+        return f"{verb} element {self.family} vipnet {self.set} {{ {' '.join(filter(None, words))} }}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,16 @@ from vipnet.errors import DataplaneError
 from vipnet.process import run
 from vipnet_kernel.namespaces import entered, scratch
 from vipnet_nftables.entries import Element
+from vipnet_nftables.metering import LOST, limit_words
 from vipnet_nftables.ruleset import TABLES, Kind, declaration
 
-__all__ = ["TABLE", "Listing", "Refusal", "kind_of", "listing", "transact"]
+__all__ = ["TABLE", "Listing", "Refusal", "fits", "kind_of", "listing", "transact"]
 
 TABLE = "vipnet"
 
 _PLACE = re.compile(r"/dev/stdin:(\d+):\d+-\d+: Error: (.*)")
+_RULE = '["rule",'
+_UNITS = {"kbytes": 1 << 10, "mbytes": 1 << 20}
 _UNSTABLE = ("handle", "elem", "index")
 
 
@@ -50,6 +53,11 @@ def listing(namespace: str, *, families: Sequence[str], elements: bool = True) -
 def kind_of(form: frozenset[str], kinds: Sequence[Kind]) -> Kind | None:
     """Which kind's rules, all of them and nothing else, a listing shows."""
     return next((kind for kind in kinds if _expected(kind) == form), None)
+
+
+def fits(form: frozenset[str], kind: Kind) -> bool:
+    """Whether the chains and sets that a listing shows are all a kind's: then rules apart, nothing need be taken away."""
+    return {row for row in form if not row.startswith(_RULE)} <= _expected(kind)
 
 
 def transact(namespace: str, lines: Sequence[str]) -> Refusal | None:
@@ -110,7 +118,27 @@ def _elements(namespace: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Ele
             types = [body["type"]] if isinstance(body["type"], str) else body["type"]
             for element in body.get("elem", ()):
                 key, value = element if "map" in row else (element, "")
-                yield Element(namespace, body["family"], body["name"], _key(key, types), str(value))
+                bare, limit, state = _kept(key)
+                yield Element(namespace, body["family"], body["name"], _key(bare, types), str(value), limit, state)
+
+
+def _kept(key: Any) -> tuple[Any, str, str]:
+    """The key itself, the limit of its element, and what it has counted, with its comment."""
+    match key:
+        case {"elem": {"val": bare, "limit": limit}}:
+            return bare, _limit(limit), ""
+        case {"elem": {"val": bare, "counter": {"packets": packets, "bytes": octets}} as body}:
+            comment = f' comment "{LOST}"' if body.get("comment") == LOST else ""
+            return bare, "", f"counter packets {packets} bytes {octets}{comment}"
+        case {"elem": {"val": bare}}:
+            return bare, "", ""
+        case _:
+            return key, "", ""
+
+
+def _limit(found: Mapping[str, Any]) -> str:
+    rate, burst = (found[word] * _UNITS.get(found.get(f"{word}_unit", ""), 1) for word in ("rate", "burst"))
+    return limit_words(rate, burst=burst, per=found["per"], over=found.get("inv", False))
 
 
 def _key(key: Any, types: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from vipnet.errors import DataplaneError
 from vipnet.plan import TargetPlan
@@ -12,12 +12,15 @@ from vipnet_kernel.sysctls import read_sysctls, write_sysctls
 from vipnet_nftables import nft
 from vipnet_nftables.askers import Askers, is_asker
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton, target_of
+from vipnet_nftables.metering import told_of_loss
 from vipnet_nftables.ruleset import HOST, TABLES, Kind, declaration
 
 __all__ = ["HOST_SYSCTLS", "Rules", "is_host_intact"]
 
 HOST_SYSCTLS = {f"bridge/bridge-nf-call-{family}tables": "0" for family in ("ip", "ip6", "arp")}
 """With these on, bridged frames cross the rules of the host's own IP layer too."""
+
+_FAMILIES = ("bridge", "ip", "arp")
 
 _Line = tuple[str, str]
 """A command, and the key of the entry that it is for ("": none)."""
@@ -56,7 +59,7 @@ class Rules:
         return refused
 
     def _apply_router(self, namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
-        done = self.askers.completed(namespace, step)
+        done = told_of_loss(self.askers.completed(namespace, step))
         refused = _commit(namespace, done, _skeleton(step))
         if not refused:
             self.askers.keep(done)
@@ -105,34 +108,56 @@ def _straight(step: TargetPlan[NativeEntry]) -> Iterator[_Line]:
 
 
 def _remaining(namespace: str, step: TargetPlan[NativeEntry]) -> Iterator[_Line]:
-    there = _elements(namespace)
+    yield from _difference(_elements(nft.listing(namespace, families=_FAMILIES)), step)
+
+
+def _difference(there: Mapping[str, Element], step: TargetPlan[NativeEntry]) -> Iterator[_Line]:
     wanted = {entry.line("delete"): entry for entry in _comes(step)}
     for entry in _goes(step):
         if (line := entry.line("delete")) in there and line not in wanted:
             yield line, entry.key
     for line, entry in wanted.items():
-        if there.get(line) != entry.line("add"):
+        if line not in there or there[line].text != _bare(entry):
             if line in there:
                 yield line, entry.key
             yield entry.line("add"), entry.key
 
 
 def _rebuilt(namespace: str, step: TargetPlan[NativeEntry], kind: Kind) -> Iterator[_Line]:
-    """New tables in place of the old ones; the elements that were there and do not go are taken along."""
-    kept = {line: (add, "") for line, add in _elements(namespace).items()}
+    """The rules anew: in place, where all else is as declared, so that no counter misses a packet; or in new tables."""
+    found = nft.listing(namespace, families=TABLES[kind])
+    there, declared = _elements(found), declaration(kind)
+    if nft.fits(found.form, kind):
+        for family in TABLES[kind]:
+            yield f"add table {family} {nft.TABLE}", ""  # so that flushing what is not there is no error
+            yield f"flush table {family} {nft.TABLE}", ""
+        yield from ((line, "") for line in declared.splitlines())
+        yield from _difference(there, step)
+    else:
+        yield from ((line, "") for line in (*_without_tables(TABLES[kind]), *declared.splitlines()))
+        yield from _taken_along(there, step, _sets(declared))
+
+
+def _taken_along(there: Mapping[str, Element], step: TargetPlan[NativeEntry], sets: set[str]) -> Iterator[_Line]:
+    """The elements that were there and do not go, with what they have counted, and those that come."""
+    kept = {line: (element.line("add"), "") for line, element in there.items()}
     for entry in _goes(step):
         kept.pop(entry.line("delete"), None)
     for entry in _comes(step):
-        kept[entry.line("delete")] = (entry.line("add"), entry.key)
-    declared = declaration(kind)
-    yield from ((line, "") for line in (*_without_tables(TABLES[kind]), *declared.splitlines()))
-    sets = _sets(declared)
+        line = entry.line("delete")
+        same = line in there and there[line].text == _bare(entry)
+        kept[line] = ((there[line] if same else entry).line("add"), entry.key)
     yield from (line for line in kept.values() if line[1] or _set(line[0]) in sets)
 
 
-def _elements(namespace: str) -> dict[str, str]:
-    found = nft.listing(namespace, families=("bridge", "ip", "arp")).elements
-    return {element.line("delete"): element.line("add") for element in found}
+def _elements(found: nft.Listing) -> dict[str, Element]:
+    """By the command that deletes it."""
+    return {element.line("delete"): element for element in found.elements}
+
+
+def _bare(entry: Element | Guard) -> str:
+    """The command that adds it, without what it has counted."""
+    return entry.text if isinstance(entry, Element) else entry.line("add")
 
 
 def _sets(declared: str) -> set[str]:

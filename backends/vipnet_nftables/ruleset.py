@@ -89,6 +89,9 @@ table bridge vipnet {
 # vn_post: within the VPC, what was sent to an EIP gets the router's source, so that the answer comes back through here.
 # vn_leave: by an uplink only as an EIP of that uplink; by the transit link only as the router. INVALID packets pass no
 # NAT, so this asks for the source itself.
+# vn_*_limit, vn_*_count: each element has a limit or a counter of its own. They stand where the packet carries the EIP and is
+# going to cross the uplink, and the limit stands before the counter. A set of limits needs one for elements that bring none,
+# of which there are none.
 _ROUTER: Final = """
 table ip vipnet {
 	map vn_eip_vip { type ipv4_addr : ipv4_addr; }
@@ -96,11 +99,17 @@ table ip vipnet {
 	map vn_vip_out { type ipv4_addr : mark; }
 	map vn_came_by { type ifname : mark; }
 	set vn_eips { type ifname . ipv4_addr; }
+	set vn_rx_limit { type ipv4_addr; limit rate over 1 bytes/second; }
+	set vn_tx_limit { type ipv4_addr; limit rate over 1 bytes/second; }
+	set vn_rx_count { type ipv4_addr; counter; }
+	set vn_tx_count { type ipv4_addr; counter; }
 
 	chain vn_arrive {
 		type filter hook prerouting priority mangle; policy accept;
 		iifname "up*" iifname . ip daddr != @vn_eips drop
 		iifname "up*" fib saddr oifname "vns*" drop
+		iifname "up*" ip daddr @vn_rx_limit drop
+		iifname "up*" ip daddr @vn_rx_count
 		iifname "vns*" meta mark set ip saddr map @vn_vip_out
 	}
 	chain vn_dstnat {
@@ -133,6 +142,8 @@ table ip vipnet {
 	chain vn_leave {
 		type filter hook postrouting priority 150; policy accept;
 		oifname "up*" oifname . ip saddr != @vn_eips drop
+		oifname "up*" ip saddr @vn_tx_limit drop
+		oifname "up*" ip saddr @vn_tx_count
 		oifname "tr0" ip saddr != 100.64.0.0/10 drop
 	}
 }

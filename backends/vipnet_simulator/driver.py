@@ -20,7 +20,8 @@ __all__ = ["SimulatorBackend"]
 class SimulatorBackend(Backend[SimulatorEntry]):
     """Holds entries. They are in the file of the option `state`, else in that of the context, else in this object.
 
-    One at a time may write a file; the core's store sees to that.
+    One at a time may write a file; the core's store sees to that. It has no counters: no packet passes it but those that a
+    test asks about, and made-up numbers would pass for measured ones.
     """
 
     name = "simulator"

@@ -237,6 +237,49 @@ def server_reaches_other_vpcs_transit(scene: Scene) -> bool:
     return arrives(Place(scene.c.space), frame, Place(router_namespace(scene.blue), "tr0"))
 
 
+def flood_from_outside_passes(scene: Scene) -> bool:
+    return _passes_whole(scene.lab.outside, "", EIP, at=scene.a.space)
+
+
+def flood_from_holder_passes(scene: Scene) -> bool:
+    return _passes_whole(scene.a.space, VIP, OUTSIDE, at=scene.lab.outside)
+
+
+def _passes_whole(sender: str, source: str, target: str, *, at: str) -> bool:
+    """Whether more than the limit's bucket holds gets through at once."""
+    with entered(at):
+        ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with entered(sender):
+        mouth = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with closing(ear), closing(mouth):
+        ear.setsockopt(socket.SOL_SOCKET, 33, 1 << 23)  # SO_RCVBUFFORCE
+        ear.bind(("", 0))
+        ear.settimeout(SILENCE)
+        mouth.bind((source, 0))
+        mouth.connect((target, ear.getsockname()[1]))
+        for _ in range(300):
+            mouth.send(bytes(972))
+        try:
+            for _ in range(300):
+                ear.recv(2000)
+        except TimeoutError:
+            return False
+    return True
+
+
+def answer_is_counted(scene: Scene) -> tuple[int, int]:
+    """By how much the counters of the EIP grow with a question from outside and its answer."""
+    before = _counted(scene)
+    assert ask_udp(scene.lab.outside, EIP, wait=SILENCE)
+    after = _counted(scene)
+    return after[0] - before[0], after[1] - before[1]
+
+
+def _counted(scene: Scene) -> list[int]:
+    listed = [nft(scene.router, "list", "set", "ip", "vipnet", name) for name in ("vn_rx_count", "vn_tx_count")]
+    return [int(listing.partition("counter packets ")[2].split()[0]) for listing in listed]
+
+
 def _who(scene: Scene, answer: list[str]) -> str:
     """Who answered and whom it saw: `a saw 203.0.113.1`, or `nobody`."""
     names = {scene.lab.outside: "world", scene.a.space: "a", scene.d.space: "d"}

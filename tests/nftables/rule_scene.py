@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.nftables.conftest import (
     UPLINK,
@@ -72,7 +72,7 @@ class Scene:
             holder.hold(VIP)
         assert not ip_batch(lab.host, [f"address add {HOSTS_IP}/32 dev lo"])
         self.routing = routing(self.red, "eip-distgw", 1, (UPLINK, SECOND))
-        self.mappings = [mapping(self.red, EIP, VIP), mapping(self.blue, EIP_OF_BLUE, VIP)]
+        self.mappings = [replace(mapping(self.red, EIP, VIP), bandwidth=1), mapping(self.blue, EIP_OF_BLUE, VIP)]
         self.intents = list(self._intents())
 
     def _intents(self) -> Iterator[Intent]:

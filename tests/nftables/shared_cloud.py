@@ -120,6 +120,8 @@ def _mappings(router: str, wanted: list[tuple[str, str]]) -> Iterator[str]:
     yield from _sets(router, "ip", "vn_vip_eip", {(vip, eip) for eip, vip in wanted})
     yield from _sets(router, "ip", "vn_eips", eips)
     yield from _sets(router, "arp", "vn_eips", eips)
+    for counters in ("vn_rx_count", "vn_tx_count"):
+        yield from _sets(router, "ip", counters, {eip for eip, _ in wanted})
 
 
 def _sets(space: str, family: str, name: str, wanted: set[Any]) -> Iterator[str]:
@@ -136,6 +138,8 @@ def _plain(element: Any) -> Any:
             return tuple(parts)
         case [key, value]:
             return key, value
+        case {"elem": {"val": key}}:
+            return key
         case _:
             return element
 

@@ -85,10 +85,15 @@ def test_mapping() -> None:
         "add element ip vipnet vn_eip_vip { 203.0.113.100 : 192.168.7.246 }",
         "add element ip vipnet vn_vip_eip { 192.168.7.246 : 203.0.113.100 }",
         "add element ip vipnet vn_vip_out { 192.168.7.246 : 1 }",
+        "add element ip vipnet vn_rx_count { 203.0.113.100 }",
+        "add element ip vipnet vn_tx_count { 203.0.113.100 }",
+        "add element ip vipnet vn_rx_limit { 203.0.113.100 limit rate over 3750000 bytes/second burst 1 bytes }",
+        "add element ip vipnet vn_tx_limit { 203.0.113.100 limit rate over 3750000 bytes/second burst 1 bytes }",
         'add element ip vipnet vn_eips { "up0" . 203.0.113.100 }',
         'add element arp vipnet vn_eips { "up0" . 203.0.113.100 }',
     ]
     assert texts(BINDING) == []
+    assert not any("_limit" in text for text in texts(replace(MAPPING, bandwidth=None)))
 
 
 def test_router() -> None:
@@ -106,6 +111,7 @@ def test_router() -> None:
     ("intent", "said"),
     [
         (replace(MAPPING, uplink=None), "needs an uplink"),
+        (replace(MAPPING, bandwidth=147574), "147574 Mbit/s.* give 1 to 147573"),
         (replace(PORT, device="tap0 } drop"), "device name"),
         (replace(PORT, vrrp_peers=('x"',)), "device name"),
         (replace(ROUTER, uplinks=(replace(PUB, address=None),)), r"\[uplinks.pub\]"),
@@ -159,7 +165,8 @@ intents: st.SearchStrategy[Intent] = st.one_of(
         vrrp_peers=st.sets(devices, max_size=3).map(tuple),
     ),
     st.builds(
-        EipMapping, eip_id=ids, vpc_id=ids, network_id=ids, eip=ip4s, vip=ip4s, bandwidth=st.none(), uplink=uplinks
+        EipMapping, eip_id=ids, vpc_id=ids, network_id=ids, eip=ip4s, vip=ip4s,
+        bandwidth=st.none() | st.integers(1, 100), uplink=uplinks,
     ),
     st.builds(UplinkSwitching, uplink=uplinks, masquerade=st.just(False)),
 )  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any, TypeVar, get_args
 
 from vipnet.backend import Backend, Capability
 from vipnet.errors import DataplaneError
-from vipnet.intents import Intent, Released
+from vipnet.intents import EipMapping, Intent, Released
 from vipnet.plan import Entry, Plan, TargetPlan
+from vipnet.views import Counters
 
 __all__ = ["Faults", "FaultyBackend"]
 
@@ -88,6 +89,10 @@ class FaultyBackend(Backend[E]):
     def flush(self, released: Sequence[Released]) -> None:
         self.inner.flush(released)
 
+    def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
+        self._check_readable()
+        return self.inner.counters(mappings)
+
     def announce(self, intents: Iterable[Intent]) -> None:
         self.inner.announce(intents)
 
@@ -98,7 +103,7 @@ class FaultyBackend(Backend[E]):
         self.inner.close()
 
     def __getattr__(self, name: str) -> Any:
-        # What a backend offers beyond the base (counters, a watcher) is reached through us as well.
+        # What a backend offers beyond the base (a watcher) is reached through us as well.
         if name == "inner":  # not set yet, as while copying
             raise AttributeError(name)
         return getattr(self.inner, name)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from vipnet.errors import InputParameterError, InvalidStatusError
+from vipnet.errors import DataplaneError, InputParameterError, InvalidStatusError
 from vipnet.keepalived import CHECK, keepalived_config
 from vipnet.model import Eip, InstanceGroup, Network, Server, short_id
 from vipnet.operations import eips, groups, vips
 from vipnet.operations.lookup import find
 from vipnet.verbs.session import Noun
 from vipnet.viewer import Viewer
-from vipnet.views import EipView, GroupGuestView, GroupNetworkView, GroupView
+from vipnet.views import CountedEipView, EipView, GroupGuestView, GroupNetworkView, GroupView
 
 __all__ = ["Eips", "Groups"]
 
@@ -282,10 +283,14 @@ class Eips(Noun):
         viewer = self._session.read()
         return [viewer.eip(eip) for eip in sorted(viewer.topology.all(Eip), key=lambda eip: (eip.name, eip.id))]
 
-    def show(self, id: str) -> EipView:
-        """One EIP by id or name."""
+    def show(self, id: str) -> CountedEipView:
+        """One EIP by id or name, with its counters. Where they cannot be read, a warning says so; a transaction has none."""
         viewer = self._session.read()
-        return viewer.eip(find(viewer.topology, Eip, id))
+        eip = find(viewer.topology, Eip, id)
+        try:
+            return viewer.counted_eip(eip, self._session.counted(eip))
+        except DataplaneError as error:
+            return replace(viewer, warnings=(f"counters cannot be read: {error.details}",)).counted_eip(eip, None)
 
     def change_bandwidth(self, id: str, bandwidth: int | str) -> EipView:
         """Change the limit, in 10^6 bit/s, of an EIP associated or not."""

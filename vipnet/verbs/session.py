@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from vipnet.model import Eip
 from vipnet.operations.draft import Draft
 from vipnet.viewer import Viewer
+from vipnet.views import Counters
 
 __all__ = ["Noun", "Session"]
 
@@ -26,6 +28,11 @@ class Session(Protocol):
     @abstractmethod
     def read(self) -> Viewer:
         """The present state."""
+        ...
+
+    @abstractmethod
+    def counted(self, eip: Eip) -> Counters | None:
+        """What the data plane has counted of an EIP, None: nothing counts it. Raises DataplaneError."""
         ...
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vipnet.errors import InvalidStatusError
 from vipnet.exchange import export_document, import_document
+from vipnet.model import InstanceGroup
+from vipnet.operations.groups import eips_of, vips_of
+from vipnet.operations.lookup import find
 from vipnet.verbs.session import Session
 from vipnet.viewer import Viewer
-from vipnet.views import ImportView
+from vipnet.views import Counters, ImportView
 
 __all__ = ["Whole"]
 
@@ -33,3 +37,16 @@ class Whole(Session):
         from vipnet.picture import picture
 
         return picture(self.read().topology, format)
+
+    def counters(self, group: str) -> Counters | None:
+        """What crossed the uplink by the EIP of a group since it was mapped; None: the backend counts nothing.
+
+        In a transaction None, too: what it changes is not programmed yet. Raises InvalidStatusError when the group has no
+        EIP, DataplaneError when the counters cannot be read.
+        """
+        topology = self.read().topology
+        one = find(topology, InstanceGroup, group)
+        eip = next(eips_of(topology, vips_of(topology, one)), None)
+        if eip is None:
+            raise InvalidStatusError(f"instancegroup {one.name} has no EIP; create or associate one first")
+        return self.counted(eip)

@@ -1,0 +1,85 @@
+"""Limits and counters of EIPs: elements of which each keeps its own, by the address alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from vipnet.addresses import format_ip4
+from vipnet.errors import DataplaneError
+from vipnet.intents import EipMapping
+from vipnet.plan import TargetPlan
+from vipnet.views import Counters
+from vipnet_kernel.namespaces import exists
+from vipnet_kernel.set_counters import SetCounter, set_counter
+from vipnet_nftables import names
+from vipnet_nftables.entries import Element, NativeEntry
+
+__all__ = ["LOST", "count", "limit_words", "metering", "told_of_loss"]
+
+_COUNTERS: Final = ("vn_rx_count", "vn_tx_count")
+_LIMITS: Final = ("vn_rx_limit", "vn_tx_limit")
+LOST: Final = "lost"
+"""The comment of a counter that is not the first of its EIP."""
+_BYTES: Final = 125_000  # a second, of 10^6 bit/s
+_MOST_MBPS: Final = ((1 << 64) // 10**9 - 1) // _BYTES  # the kernel multiplies a second's bytes by its nanoseconds, in 64 bits
+
+
+def metering(router: str, intent: EipMapping) -> Iterator[Element]:
+    """The counters of an EIP, and its limits if it has any. Raises DataplaneError for a limit that the kernel cannot keep."""
+    eip = format_ip4(intent.eip)
+    for counter in _COUNTERS:
+        yield Element(router, "ip", counter, eip)
+    if intent.bandwidth is None:
+        return
+    if intent.bandwidth > _MOST_MBPS:
+        raise DataplaneError(
+            f"{intent.id} has a bandwidth of {intent.bandwidth} Mbit/s, and the kernel cannot keep a limit above {_MOST_MBPS}; "
+            f"give 1 to {_MOST_MBPS}, or none with charge type traffic"
+        )
+    for limit in _LIMITS:
+        yield Element(router, "ip", limit, eip, limit=limit_words(intent.bandwidth * _BYTES))
+
+
+def limit_words(rate: int, *, burst: int = 1, per: str = "second", over: bool = True) -> str:
+    """A limit in nft's words, `rate` and `burst` in bytes.
+
+    The kernel's bucket holds what passes in a second, and `burst` beside that. The second is more than a connection needs to
+    fill its line, and the larger the bucket, the more passes at once after a pause: so there is as little as nft takes.
+    """
+    return f"limit rate {'over ' if over else ''}{rate} bytes/{per} burst {burst} bytes"
+
+
+def told_of_loss(step: TargetPlan[NativeEntry]) -> TargetPlan[NativeEntry]:
+    """The step, of which those counters that were there before say that what they had counted is lost.
+
+    They say so where they are, in a comment: so it is known for as long as they live, by every process.
+    """
+    if step.fresh is None:
+        return step
+    return replace(step, create=tuple(_told(entry, step.fresh) for entry in step.create))
+
+
+def _told(entry: NativeEntry, fresh: frozenset[str]) -> NativeEntry:
+    if isinstance(entry, Element) and entry.set in _COUNTERS and entry.key not in fresh:
+        return replace(entry, state=f'comment "{LOST}"')
+    return entry
+
+
+def count(mapping: EipMapping) -> Counters:
+    """Ask the kernel for the counters of an EIP: O(1). Raises DataplaneError."""
+    router = names.router_namespace(mapping.vpc_id)
+    rx, tx = (_asked(router, counter, mapping.eip) for counter in _COUNTERS)
+    return Counters(
+        rx_packets=rx.packets,
+        rx_bytes=rx.bytes,
+        tx_packets=tx.packets,
+        tx_bytes=tx.bytes,
+        lost=LOST in (rx.comment, tx.comment),
+    )
+
+
+def _asked(router: str, counter: str, eip: int) -> SetCounter:
+    found = set_counter(router, "vipnet", counter, eip.to_bytes(4, "big")) if exists(router) else None
+    return found or SetCounter(0, 0, LOST)

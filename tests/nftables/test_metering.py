@@ -1,0 +1,301 @@
+"""Limits and counters of EIPs, by real packets and by a Controller's verbs."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.nftables.conftest import OUTSIDE, Lab, Server, Subnet, Tap, ask_tcp, ask_udp, connect, packet, ping, say
+from tests.nftables.shared_cloud import SharedCloud
+from tests.nftables.test_driver import nft
+from vipnet.controller import Controller
+from vipnet.model import Vpc, mac_of
+from vipnet.views import Counters
+from vipnet_kernel.namespaces import entered
+from vipnet_kernel.set_counters import SetCounter, set_counter
+from vipnet_nftables.names import router_namespace
+
+pytestmark = pytest.mark.root
+
+WORLD_MAC = "02:00:00:00:00:fe"
+VIP, VIP_OF_B, EIP, EIP_OF_B = "192.168.4.100", "192.168.4.101", "203.0.113.100", "203.0.113.101"
+IP_UDP = 28
+"""Bytes of the two headers; ICMP's is as long as UDP's."""
+
+Change = tuple[int, int, int, int]
+
+
+class Site:
+    """Groups a and b, of one server each that holds its VIP, and each with an EIP; none has a limit."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        net = Subnet("red")
+        self.lab = lab
+        self.a, self.b = lab.server(net, "192.168.4.10"), lab.server(net, "192.168.4.11")
+        self.shared = SharedCloud(lab, folder, [], self._fill)
+        self.cloud = self.shared.opened()
+        self.vpc = next(vpc for vpc in self.cloud.topology.all(Vpc) if vpc.name == "red")
+        self.router = router_namespace(self.vpc.id)
+        self.a.hold(VIP)
+        self.b.hold(VIP_OF_B)
+
+    def _fill(self, cloud: Controller) -> None:
+        cloud.vpcs.create("red", "192.168.0.0/16", external_access_mode="eip")
+        cloud.networks.create("web", "192.168.4.0/24", vpc="red")
+        cloud.networks.create("pub", "203.0.113.0/24", server_type="eip")
+        self._group(cloud, "a", self.a, VIP, EIP)
+        self._group(cloud, "b", self.b, VIP_OF_B, EIP_OF_B)
+
+    def _group(self, cloud: Controller, name: str, server: Server, vip: str, eip: str) -> None:
+        cloud.servers.create(name, nets=[f"web:{server.ip}"], devices=[server.tap], macs=[server.mac])
+        cloud.groups.create(name)
+        cloud.groups.bind_guests(name, [name])
+        cloud.groups.attach_network(name, ip_addr=vip, require_designated_ip=True)
+        cloud.eips.create(f"of-{name}", network="pub", ip_addr=eip, charge_type="traffic")
+        cloud.groups.associate_eip(name, eip_id=f"of-{name}")
+
+    def counters(self, group: str = "a") -> Counters:
+        found = self.cloud.counters(group)
+        assert found is not None
+        return found
+
+    def counted(self, act: Callable[[], object], group: str = "a") -> Change:
+        """By how much the counters of a group's EIP grow."""
+        before = self.counters(group)
+        act()
+        after = self.counters(group)
+        return (
+            after.rx_packets - before.rx_packets,
+            after.rx_bytes - before.rx_bytes,
+            after.tx_packets - before.tx_packets,
+            after.tx_bytes - before.tx_bytes,
+        )
+
+    def listed(self, name: str) -> str:
+        return nft(self.router, "list", "set", "ip", "vipnet", name)
+
+
+@pytest.fixture
+def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
+    one = Site(lab, tmp_path)
+    yield one
+    one.cloud.close()
+
+
+def test_packets_are_counted_one_by_one(lab: Lab, site: Site) -> None:  # P13
+    assert site.counters() == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
+    assert site.counted(lambda: [ping(lab.outside, EIP) for _ in range(5)]) == (5, 5 * IP_UDP, 5, 5 * IP_UDP)
+    assert site.counted(lambda: [ping(site.a.space, OUTSIDE, source=VIP) for _ in range(3)]) == (3, 3 * IP_UDP, 3, 3 * IP_UDP)
+    answer = len(f"{site.a.space} {OUTSIDE} ") + 100 + IP_UDP
+    asked = site.counted(lambda: [ask_udp(lab.outside, EIP, data=bytes(100)) for _ in range(20)])
+    assert asked == (20, 20 * (100 + IP_UDP), 20, 20 * answer)
+    answer = len(f"{lab.outside} {EIP} ") + 100 + IP_UDP
+    assert site.counted(lambda: ask_udp(site.a.space, OUTSIDE, source=VIP, data=bytes(100))) == (1, answer, 1, 100 + IP_UDP)
+    assert site.counters("b") == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
+
+
+def test_what_crosses_no_uplink_is_not_counted(lab: Lab, site: Site) -> None:  # P13
+    router = mac_of(site.vpc.id)
+    spoofed = packet(WORLD_MAC, router, site.b.ip, EIP, payload=struct.pack("!4H", 9, 9, 8, 0))
+
+    def inside() -> None:
+        assert ask_udp(site.b.space, EIP)
+        assert ask_tcp(site.a.space, EIP)
+        assert ask_udp(site.b.space, VIP)
+        assert ask_udp(site.b.space, EIP, source=VIP_OF_B)  # of one VPC: they meet in the router
+        with Tap(lab.outside) as tap:
+            tap.send(spoofed)
+
+    assert site.counted(inside) == (0, 0, 0, 0)
+
+
+def test_fragments_are_counted_to_five_percent(lab: Lab, site: Site) -> None:  # P13
+    def ask() -> None:
+        assert ask_udp(lab.outside, EIP, data=bytes(4000))
+
+    _, rx, _, tx = site.counted(ask)
+    crossed = 4000 + 8 + 3 * 20
+    assert abs(rx - crossed) < 0.05 * crossed
+    assert abs(tx - crossed) < 0.05 * crossed
+
+
+def test_counters_survive_changes_and_processes(lab: Lab, site: Site) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    once = site.counters()
+    assert once.rx_packets == once.tx_packets == 1
+    site.cloud.eips.change_bandwidth("of-a", 50)
+    site.cloud.eips.change_bandwidth("of-a", 5)
+    site.cloud.groups.dissociate_eip("b")
+    site.cloud.groups.associate_eip("b", eip_id="of-b")
+    site.cloud.apply(audit=True)
+    assert not site.cloud.plan()
+    assert site.counters() == once
+    argv = [sys.executable, "-m", "vipnet", "--config", str(site.shared.config), "-o", "json"]
+    subprocess.run([*argv, "eip-change-bandwidth", "of-a", "7"], check=True, capture_output=True)
+    shown = json.loads(subprocess.run([*argv, "eip-show", "of-a"], check=True, capture_output=True).stdout)
+    assert shown["counters"] == {"rx_packets": 1, "rx_bytes": 28, "tx_packets": 1, "tx_bytes": 28, "lost": False}
+    assert shown["bandwidth"] == 7
+    assert site.counters() == once
+
+
+@pytest.mark.parametrize("damage", ["flush table ip vipnet", "add chain ip vipnet theirs", "delete table arp vipnet"])
+def test_counters_survive_the_repair_of_rules(lab: Lab, site: Site, damage: str) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    once = site.counters()
+    nft(site.router, damage)
+    site.cloud.apply()
+    assert not site.cloud.plan()
+    assert site.counters() == once
+    assert site.counted(lambda: ping(lab.outside, EIP)) == (1, IP_UDP, 1, IP_UDP)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["flush ruleset", "delete table ip vipnet", "delete set", f"delete element ip vipnet vn_tx_count {{ {EIP} }}"],
+)
+def test_what_was_forgotten_is_lost(lab: Lab, site: Site, damage: str) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    if damage == "delete set":
+        damage = "flush chain ip vipnet vn_leave; delete set ip vipnet vn_tx_count"
+    nft(site.router, damage)
+    assert site.counters().lost
+    site.cloud.apply()
+    assert not site.cloud.plan()
+    assert site.counters().lost
+    assert site.counted(lambda: ping(lab.outside, EIP)) == (1, IP_UDP, 1, IP_UDP)
+    with site.shared.opened() as other:
+        found = other.counters("a")
+        assert found is not None
+        assert found.lost
+        other.eips.change_bandwidth("of-a", 5)
+        assert other.counters("a") == found
+        other.groups.dissociate_eip("a")
+        other.groups.associate_eip("a", eip_id="of-a")
+        assert other.counters("a") == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
+
+
+def test_counters_of_a_namespace_that_is_gone_are_lost(site: Site) -> None:
+    subprocess.run(["ip", "netns", "del", site.router], check=True)
+    assert site.counters() == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=True)
+    time.sleep(0.2)  # the kernel takes the links away when it gets to it
+
+
+def test_the_kernels_answer_is_what_nft_shows(lab: Lab, site: Site) -> None:
+    assert ping(lab.outside, EIP)
+    assert f"{EIP} counter packets 1 bytes 28" in site.listed("vn_rx_count")
+    site.cloud.eips.change_bandwidth("of-a", 1)
+    sets = ("vn_rx_count", "vn_rx_limit", "vn_eip_vip", "none")
+    asked = [set_counter(site.router, "vipnet", name, socket.inet_aton(EIP)) for name in sets]
+    assert asked == [SetCounter(1, 28, ""), None, None, None]
+    large = "counter packets 9999999999 bytes 12345678901234"
+    nft(site.router, f'add element ip vipnet vn_rx_count {{ 1.2.3.4 {large} comment "theirs" }}')
+    assert set_counter(site.router, "vipnet", "vn_rx_count", bytes([1, 2, 3, 4])) == SetCounter(
+        9999999999, 12345678901234, "theirs"
+    )
+
+
+def test_a_limit_changed_by_hand_is_repaired(site: Site) -> None:
+    site.cloud.eips.change_bandwidth("of-a", 8)
+    good = site.listed("vn_rx_limit"), site.listed("vn_tx_limit")
+    assert all(EIP in text and EIP_OF_B not in text for text in good)
+    element = f"element ip vipnet vn_rx_limit {{ {EIP} }}"
+    other = f"add element ip vipnet vn_rx_limit {{ {EIP} limit rate over 2048 kbytes/second burst 3 kbytes }}"
+    rows = [
+        (f"delete {element}; {other}", "replace", "rate over 1000000 bytes/second"),
+        (f"delete {element}", "create", "rate over 1000000 bytes/second"),
+        (f"add {element.replace(EIP, EIP_OF_B)}", "delete", "rate over 1 bytes/second"),
+    ]
+    for damage, kind, words in rows:
+        nft(site.router, damage)
+        (target,) = site.cloud.plan().as_json()["targets"]
+        changes: dict[str, Any] = {"create": target["create"], "replace": target["replace"], "delete": target["delete"]}
+        assert [word for word, entries in changes.items() if entries] == [kind]
+        assert words in changes[kind][0]["text"]
+        site.cloud.apply()
+        assert not site.cloud.plan()
+        assert (site.listed("vn_rx_limit"), site.listed("vn_tx_limit")) == good
+
+
+def test_a_changed_limit_leaves_connections_alone(lab: Lab, site: Site) -> None:  # P12
+    session = connect(lab.outside, EIP)
+    assert session is not None
+    with closing(session):
+        assert say(session)[0] == site.a.space
+        for mbps in (1, 1000):
+            site.cloud.eips.change_bandwidth("of-a", mbps)
+            assert say(session)[0] == site.a.space
+        rx, tx = site.counters().rx_packets, site.counters().tx_packets
+        assert rx >= 5
+        assert tx >= 4
+
+
+class Flow:
+    """Datagrams of 1,000 bytes, each with the second in which it was sent."""
+
+    def __init__(self, sender: str, source: str, target: str, at: str, port: int) -> None:
+        with entered(at):
+            self._ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with entered(sender):
+            self._mouth = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._ear.setsockopt(socket.SOL_SOCKET, 33, 1 << 23)  # SO_RCVBUFFORCE
+        self._ear.bind(("", port))
+        self._ear.setblocking(False)
+        self._mouth.bind((source, 0))
+        self._mouth.connect((target, port))
+        self._sent = 0
+        self.arrived: list[float] = []
+
+    def offer(self, now: float, packets_per_second: int) -> None:
+        while self._sent < now * packets_per_second:
+            self._mouth.send(struct.pack("d", now).ljust(1000 - IP_UDP, b"\0"))
+            self._sent += 1
+        self.drain()
+
+    def drain(self) -> None:
+        try:
+            while True:
+                self.arrived.append(struct.unpack_from("d", self._ear.recv(2000))[0])
+        except BlockingIOError:
+            return
+
+    def within(self, begin: float, end: float) -> int:
+        return sum(begin <= sent < end for sent in self.arrived)
+
+    def close(self) -> None:
+        self._ear.close()
+        self._mouth.close()
+
+
+def test_a_limit_holds_each_way_and_for_its_eip_alone(lab: Lab, site: Site) -> None:  # P12
+    """Offered twice the limit; looked at when the bucket, which holds what passes in a second, has long run dry."""
+    site.cloud.eips.change_bandwidth("of-a", 4)
+    begin, end, offered, limit = 2.0, 4.0, 1000, 500
+    ways = [(site.a, VIP, EIP, 9001), (site.b, VIP_OF_B, EIP_OF_B, 9002)]
+    inwards = [Flow(lab.outside, "", eip, server.space, port) for server, _, eip, port in ways]
+    outwards = [Flow(server.space, vip, OUTSIDE, lab.outside, port) for server, vip, _, port in ways]
+    started = time.monotonic()
+    while (now := time.monotonic() - started) < end:
+        for flow in (*inwards, *outwards):
+            flow.offer(now, offered)
+        time.sleep(0.001)
+    time.sleep(0.05)
+    for flow in (*inwards, *outwards):
+        flow.drain()
+        flow.close()
+    seconds = end - begin
+    for limited, free in (inwards, outwards):
+        passed, all_of_it = limited.within(begin, end), free.within(begin, end)
+        assert all_of_it > 0.9 * offered * seconds
+        assert 0.8 * limit * seconds < passed < 1.2 * limit * seconds, f"{passed} of {all_of_it}"
+    counted = site.counters()
+    assert (counted.rx_packets, counted.tx_packets) == (len(inwards[0].arrived), len(outwards[0].arrived))
