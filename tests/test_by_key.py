@@ -25,6 +25,7 @@ from vipnet.invariants import check_topology
 from vipnet.model import Address, Host, Network
 from vipnet.operations.draft import World
 from vipnet.pools import VRIDS
+from vipnet.sqlsource import SqlSource
 from vipnet.store import open_store
 from vipnet.topology import KINDS, Snapshot, Topology
 from vipnet.working import Workspace
@@ -173,6 +174,14 @@ ONE_AT_A_TIME: dict[str, Callable[[Controller], object]] = {
 }
 
 
+def _refuse_to_read(_source: SqlSource, kind: type[Any]) -> None:
+    pytest.fail(f"{kind.__name__} is read whole")
+
+
+def _known(_backend: DictBackend, _stamp: str) -> bool:
+    return True
+
+
 def test_what_is_about_one_object_reads_no_table_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = DictBackend()
     with opened(tmp_path / "s.db", backend, World(), by_key=False) as cloud:
@@ -181,9 +190,9 @@ def test_what_is_about_one_object_reads_no_table_whole(tmp_path: Path, monkeypat
         cloud.groups.attach_network("g1")
         cloud.groups.create_eip("g1", bandwidth=5)
     monkeypatch.setattr("vipnet.stored._WORTH", 0)
-    monkeypatch.setattr("vipnet.sqlsource.SqlSource.all", lambda _self, kind: pytest.fail(f"{kind.__name__} is read whole"))
+    monkeypatch.setattr("vipnet.sqlsource.SqlSource.all", _refuse_to_read)
     monkeypatch.setattr("vipnet.controller.resync", None)  # of a backend without stamps each new process would look at all
-    monkeypatch.setattr(backend, "adopt", lambda _stamp: True)
+    monkeypatch.setattr(DictBackend, "adopt", _known)
     for verb in ONE_AT_A_TIME.values():
         with opened(tmp_path / "s.db", backend, World(), by_key=True) as cloud:
             assert verb(cloud)

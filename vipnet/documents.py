@@ -40,11 +40,10 @@ def _as_json(document: Mapping[str, Any], encode: Callable[[object], str]) -> st
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _as_lines(value: object, encode: Callable[[object], str]) -> str:
+def _as_lines(value: Any, encode: Callable[[object], str]) -> str:
     if not isinstance(value, list) or not value:
-        return encode(value)
-    rows = cast("list[object]", value)
-    return "[\n" + ",\n".join(f"    {encode(row)}" for row in rows) + "\n  ]"
+        return encode(cast(object, value))
+    return "[\n" + ",\n".join(f"    {encode(row)}" for row in cast("list[object]", value)) + "\n  ]"
 
 
 def from_text(text: str, *, name: str) -> Any:
