@@ -148,6 +148,17 @@ def test_counters_survive_changes_and_processes(lab: Lab, site: Site) -> None:  
     assert site.counters() == once
 
 
+def test_counters_move_with_their_eip_within_a_vpc(lab: Lab, site: Site) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    once = site.counters()
+    with site.cloud.transaction() as tx:
+        for group in ("a", "b"):
+            tx.groups.dissociate_eip(group)
+        tx.groups.associate_eip("b", eip_id="of-a")
+    assert ask_udp(lab.outside, EIP)[:1] == [site.b.space]
+    assert site.counters("b").rx_packets == once.rx_packets + 1
+
+
 @pytest.mark.parametrize("damage", ["flush table ip vipnet", "add chain ip vipnet theirs", "delete table arp vipnet"])
 def test_counters_survive_the_repair_of_rules(lab: Lab, site: Site, damage: str) -> None:  # P13
     assert ping(lab.outside, EIP)
