@@ -25,6 +25,9 @@ _WORTH = 64
 """When a question was asked for every so many rows of a table, reading all of it is no longer a loss: it then costs, with
 the questions before, less than twice what it would have cost at once."""
 
+_FEW = 32
+"""Fewer questions are not worth counting the rows for."""
+
 
 class Source(Protocol):
     """One state of a store, read by key."""
@@ -67,7 +70,7 @@ class _Rows(Generic[T]):
         found = self._answers.get((field, value))
         if found is not None:
             return found
-        if self._whole is None and len(self._answers) * _WORTH > len(self):
+        if self._whole is None and len(self._answers) >= _FEW and len(self._answers) * _WORTH > len(self):
             self._read_whole()
         if self._whole is not None and field != "id":
             return things_on(self._shelved(self._whole, field).get(value))
