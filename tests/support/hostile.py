@@ -51,7 +51,8 @@ GOALS = (
     "vpc-delete v1",
     "eip-show nothing",
     "--store sqlite:///broken.db host-create new",
-    # what needs several words that fit, or an order
+    # what needs a word of few, several words that fit, or an order
+    "completion bash",
     "--store memory: import model.json",
     "--store memory: import model.yaml",
     "vpc-create v9 10.0.0.0/8",
