@@ -151,9 +151,8 @@ class PoolMachine(RuleBasedStateMachine):
         assert (self.pool.held, self.pool.free) == (len(self.taken) - resting, len(self.every) - len(self.taken) + resting)
         for ip in self.touched[-4:]:
             assert self.pool.is_taken(ip) == (ip in self.taken)
-            index, bits = self.pool.leaf_of(ip)
-            assert index == (ip - self.every[0]) // LEAF
-            assert bits == dict(self.pool.leaves()).get(index, 0)
+            index, bit = divmod(ip - self.every[0], LEAF)
+            assert bool(dict(self.pool.leaves()).get(index, 0) >> bit & 1) == (ip in self.taken)
 
     def teardown(self) -> None:
         if not hasattr(self, "every"):

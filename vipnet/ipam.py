@@ -140,11 +140,6 @@ class AddressPool:
             if bits:
                 yield index, bits
 
-    def leaf_of(self, ip: int) -> tuple[int, int]:
-        """The leaf in which an address of the range is, as `leaves` gives it: the one that a change of it changes."""
-        index = ip - self.first
-        return index >> LEAF_BITS, _within(self.size, index >> LEAF_BITS) ^ leaf(self._root, self._shift, index)
-
     def _candidates(self, direction: Direction, random: Callable[[int], int]) -> Iterable[int]:
         """Indexes of which the first that is free is the choice; none when nothing is free."""
         if not self._root[0]:

@@ -76,11 +76,6 @@ class Vpc:
         """Whether VIPs of this VPC may have EIPs."""
         return self.external_access_mode in ("eip", "eip-distgw")
 
-    @property
-    def has_distgw(self) -> bool:
-        """Whether servers go out masqueraded."""
-        return self.external_access_mode in ("distgw", "eip-distgw")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:

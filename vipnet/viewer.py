@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
@@ -42,7 +41,7 @@ class Viewer:
     topology: Topology
     transitions: Mapping[str, str] = field(default_factory=dict[str, str])
     warnings: Warnings = ()
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = field(kw_only=True)
 
     def vpc(self, vpc: Vpc) -> VpcView:
         return VpcView(
