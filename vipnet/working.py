@@ -7,7 +7,7 @@ journal of those entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
@@ -18,7 +18,6 @@ from vipnet.pools import VRIDS, address_given_back, address_taken, filled, range
 from vipnet.tables import (
     Asked,
     PoolKey,
-    Pools,
     Shelf,
     Table,
     ValueAddresses,
@@ -32,6 +31,7 @@ from vipnet.topology import Snapshot, Topology
 __all__ = ["Change", "Workspace"]
 
 T = TypeVar("T", bound=Thing)
+V = TypeVar("V")
 
 _UNTOUCHED: Any = object()
 """In the place of a value: the snapshot knows it."""
@@ -58,7 +58,7 @@ class Workspace(Topology):
         self._journal: _Journal = []
         self._tables = self._current = dict(base.tables)
         self._working: dict[type[Any], _Working] = {}
-        self._pools: Pools = _WorkingPools(base.pools, self._journal)
+        self._pools = self._working_pools = _WorkingPools(base.pools, self._journal)
 
     def put(self, thing: Thing) -> None:
         """Add an object, or replace the one of its id."""
@@ -106,7 +106,7 @@ class Workspace(Topology):
     def settled(self) -> Snapshot:
         """The snapshot with all of this in it."""
         tables = {kind: working.settled() for kind, working in self._working.items()}
-        return Snapshot({**self._base.tables, **tables}, cast("_WorkingPools", self._pools).settled())
+        return Snapshot({**self._base.tables, **tables}, self._working_pools.settled())
 
     def _begin(self, kind: type[Any]) -> _Working:
         base: Any = self._tables[kind]
@@ -115,23 +115,19 @@ class Workspace(Topology):
         return made
 
     def _repool(self, old: Thing | None, new: Thing | None) -> None:
-        pools = cast("_WorkingPools", self._pools)
+        pools = self._working_pools
         match old:
             case Address():
-                if (pool := pools.get(key := (old.network_id, old.version))) is not None:
-                    pools.put(key, address_given_back(pool, old))
+                pools.change((old.network_id, old.version), address_given_back, old)
             case Vip(vrid=int(vrid)):
-                if (pool := pools.get(key := (old.network_id, VRIDS))) is not None:
-                    pools.put(key, vrid_given_back(pool, vrid))
+                pools.change((old.network_id, VRIDS), vrid_given_back, vrid)
             case _:
                 pass
         match new:
             case Address():
-                if (pool := pools.get(key := (new.network_id, new.version))) is not None:
-                    pools.put(key, address_taken(pool, new))
+                pools.change((new.network_id, new.version), address_taken, new)
             case Vip(vrid=int(vrid)):
-                if (pool := pools.get(key := (new.network_id, VRIDS))) is not None:
-                    pools.put(key, vrid_taken(pool, vrid))
+                pools.change((new.network_id, VRIDS), vrid_taken, vrid)
             case _:
                 if isinstance(old, Network) or isinstance(new, Network):
                     self._rerange(cast("Network | None", old), cast("Network | None", new))
@@ -143,10 +139,10 @@ class Workspace(Topology):
         for version in before.keys() | after.keys():
             span = after.get(version)
             if span is None:
-                cast("_WorkingPools", self._pools).put((id, version), None)
+                self._working_pools.put((id, version), None)
             elif span != before.get(version):
                 rows = [row for row in self.by(Address, "network_id", id) if row.version == version]
-                cast("_WorkingPools", self._pools).put((id, version), filled(span, rows))
+                self._working_pools.put((id, version), filled(span, rows))
 
 
 _POOLED = frozenset({Address, Vip, Network})
@@ -295,8 +291,13 @@ class _WorkingPools:
         found = self._changed.get(key, _UNTOUCHED)
         return self._base.get(key) if found is _UNTOUCHED else found
 
+    def change(self, key: PoolKey, how: Callable[[AddressPool, V], AddressPool], what: V) -> None:
+        """Put what `how` makes of a pool in its place, if there is one."""
+        if (pool := self.get(key)) is not None:
+            self.put(key, how(pool, what))
+
     def put(self, key: PoolKey, pool: AddressPool | None) -> None:
-        """Change a pool; None: the network has it no more."""
+        """Put a pool in the place of one; None: the network has it no more."""
         self._journal.append((self._changed, key, self._changed.get(key, _UNTOUCHED)))
         self._changed[key] = pool
 

@@ -53,11 +53,8 @@ class Groups(Noun):
     def list(self, *, server: str | None = None) -> Sequence[GroupView]:
         """All groups by name, or those of a server."""
         viewer = self._session.read()
-        if server is None:
-            found = _by_name(viewer.topology.all(InstanceGroup))
-        else:
-            found = _by_name(viewer.groups_of(find(viewer.topology, Server, server)))
-        return [viewer.group(group) for group in found]
+        narrowed = None if server is None else viewer.groups_of(find(viewer.topology, Server, server))
+        return [viewer.group(group) for group in _by_name(viewer, narrowed)]
 
     def show(self, id: str) -> GroupView:
         """One group by id or name."""
@@ -187,7 +184,7 @@ class Groups(Noun):
         if group is not None:
             found = [find(viewer.topology, InstanceGroup, group)]
         else:
-            found = _by_name(viewer.topology.all(InstanceGroup) if wanted is None else viewer.groups_of(wanted))
+            found = _by_name(viewer, None if wanted is None else viewer.groups_of(wanted))
         rows = [row for one in found for row in viewer.group_guests(one)]
         return [row for row in rows if wanted is None or wanted.id == row.server_id]
 
@@ -198,7 +195,7 @@ class Groups(Noun):
         if group is not None:
             found = [find(viewer.topology, InstanceGroup, group)]
         else:
-            found = _by_name(viewer.topology.all(InstanceGroup) if wanted is None else viewer.groups_in(wanted))
+            found = _by_name(viewer, None if wanted is None else viewer.groups_in(wanted))
         return [
             viewer.group_network(vip)
             for one in found
@@ -237,8 +234,9 @@ class Groups(Noun):
         )
 
 
-def _by_name(found: Iterable[InstanceGroup]) -> list[InstanceGroup]:
-    return sorted(found, key=lambda one: (one.name, one.id))
+def _by_name(viewer: Viewer, narrowed: Iterable[InstanceGroup] | None) -> list[InstanceGroup]:
+    """These groups in order; None: all of them, which only then are read."""
+    return sorted(viewer.topology.all(InstanceGroup) if narrowed is None else narrowed, key=lambda one: (one.name, one.id))
 
 
 def seconds(value: float | str) -> float:
