@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +18,13 @@ from typing import Any, TypeVar
 
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
-from vipnet.derive import Scope, derive
 from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
-from vipnet.intents import EipMapping, Intent
 from vipnet.model import Address, Eip
-from vipnet.naming import named, naming
+from vipnet.naming import naming
 from vipnet.operations.draft import Draft, Progress, World
 from vipnet.plan import Plan
-from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, program_what_can, resync, resync_plan
+from vipnet.plane import Plane
+from vipnet.reconcile import Quarantined, Refused, Work
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
 from vipnet.store import News, Pending, StaleError, Store, open_store
@@ -33,7 +32,7 @@ from vipnet.topology import Snapshot
 from vipnet.transaction import AllVerbs, Transaction
 from vipnet.viewer import Viewer
 from vipnet.views import Counters
-from vipnet.working import Change, Workspace
+from vipnet.working import Workspace
 
 __all__ = ["Controller"]
 
@@ -58,10 +57,9 @@ class Controller(AllVerbs):
         self._store = store
         self._world = world or World()
         self._lock = threading.RLock()
+        self._plane = Plane(backend, config, self._world.progress)
         self._open: Transaction | None = None
-        self._synced = False
         self._behind = True
-        self._quarantined: tuple[Quarantined, ...] = ()
         store.check_binding(backend.name, config.host)
         self._load()
 
@@ -159,12 +157,7 @@ class Controller(AllVerbs):
     def counted(self, eip: Eip) -> Counters | None:
         if any(eip.id in pending.transitions for pending in self._pending):  # not programmed yet, or no more
             return None
-        found = derive(self._topology, self.config, [Scope("eip", eip.id)]).values()
-        mappings = [intent for intent in found if isinstance(intent, EipMapping)]
-        if not mappings:
-            return None
-        self._require_usable()
-        return self.backend.counters(mappings).get(eip.id)
+        return self._plane.counted(self._topology, eip)
 
     def _refresh(self, *, with_pending: bool) -> None:
         """Fold in what other processes did to the model: O(what they did).
@@ -218,7 +211,7 @@ class Controller(AllVerbs):
             try:
                 yield self._open
                 with naming(draft.topology):
-                    self._open.plan = self._work(draft, draft.topology.changes()).plan if dry_run else self._commit(draft)
+                    self._open.plan = self._plane.work(self._topology, draft).plan if dry_run else self._commit(draft)
             except StaleError as error:
                 raise ConflictError("another process changed the store meanwhile; run the transaction again") from error
             finally:
@@ -234,16 +227,11 @@ class Controller(AllVerbs):
 
     # ------------------------------------------------------------------------------------------------- commit
 
-    def _work(self, draft: Draft, changes: Sequence[Change]) -> Work:
-        self._world.progress("working out the change")
-        strict = not draft.sets_aside
-        return change_work(self.backend, self.config, self._topology, draft.topology, changes, strict=strict)
-
     def _commit(self, draft: Draft) -> Plan[Any]:
         changes = draft.topology.changes()
         if not changes:
             return Plan()
-        work = self._work(draft, changes)
+        work = self._plane.work(self._topology, draft)
         self._catch_up()
         self._store.bind(self.backend.name, self.config.host)
         pending = Pending(
@@ -262,48 +250,23 @@ class Controller(AllVerbs):
             self._store.cancel(changes, pending.revision)
             self._topology = previous
             self._pending.remove(pending)
-            raise self._refusal(work, refusal) from refusal
-        except BaseException:
-            self._synced = False
-            raise
-        self._set_aside(draft, aside)
+            raise self._plane.refusal(work, refusal) from refusal
+        draft.warnings += [f"{one.object} was set aside: {one.reason}; apply tries it again" for one in aside]
         self._finish()
         return work.plan
 
     def _program(self, work: Work, *, sets_aside: bool) -> list[Quarantined]:
-        self._world.progress("programming the data plane")
-        aside = list(work.aside)
         try:
-            if sets_aside:
-                aside += program_what_can(self.backend, work.plan)
-            else:
-                program(self.backend, work.plan)
-            self.backend.flush(work.released)
-            return aside
+            return self._plane.program(work, self._topology, sets_aside=sets_aside)
         except DataplaneError as error:
             raise DataplaneError(
                 f"{error.details}; the change is stored as revision {self._revision} and pending, the next apply finishes it",
                 pending=True,
             ) from error
 
-    def _set_aside(self, draft: Draft, found: Sequence[Quarantined]) -> None:
-        aside = self._named(found)
-        self._quarantined = (*self._quarantined, *aside)
-        draft.warnings += [f"{one.object} was set aside: {one.reason}; apply tries it again" for one in aside]
-
-    def _named(self, found: Sequence[Quarantined]) -> list[Quarantined]:
-        return [Quarantined(*(named(text, self._topology) for text in (one.object, one.reason))) for one in found]
-
     def _finish(self) -> None:
-        stamp = "" if self._quarantined else self.backend.stamp()  # the next process is to try again what was set aside
-        self._store.finish([pending.revision for pending in self._pending], stamp)
+        self._store.finish([pending.revision for pending in self._pending], self._plane.stamp())
         self._pending = []
-
-    def _refusal(self, work: Work, refusal: Refused) -> DataplaneError:
-        key, reason = next(iter(refusal.reasons.items()))
-        owner = next((id for id, intent in work.after.items() if key in self.backend.compile([intent])), None)
-        thing = f" of {owner}" if owner else ""
-        return DataplaneError(f"backend {self.backend.name} refused entry {key}{thing}: {reason}; nothing has changed")
 
     def _finish_pending(self) -> None:
         """Before anything else; it reloads the model, in which addresses that were leaving are now free."""
@@ -312,55 +275,31 @@ class Controller(AllVerbs):
 
     def _catch_up(self) -> None:
         """See that the data plane is as the last revision left it, whoever programmed that."""
-        if not self._is_known():
+        if not self._plane.is_known(self._store.stamp):
             self._resync()
-
-    def _is_known(self) -> bool:
-        if self._synced and not self.backend.changed():
-            return True
-        self._synced = self.backend.adopt(self._store.stamp())
-        return self._synced
 
     def _is_as_left(self) -> bool:
         """Whether nothing is pending or set aside, and the data plane is surely as it was left."""
-        return not (self._pending or self._quarantined) and self.backend.notices_all and self._is_known()
+        return not self._pending and self._plane.is_as_left(self._store.stamp)
 
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
-        self._require_usable()
-        self._world.progress("comparing with the data plane, programming what differs")
-        came = self._came()
-        plan, found = resync(self.backend, self.config, self._topology, came)
-        aside = self._named(found)
-        self.backend.flush([entry for pending in self._pending for entry in pending.released])
-        self.backend.announce(came.values())
-        self._quarantined = tuple(aside)
+        plan, aside = self._plane.resync(self._topology, self._pending)
         had_pending = bool(self._pending)
         self._finish()
         if had_pending and any(address.state == "leaving" for address in self._topology.all(Address)):
             self._load()  # the store knows which of them are free now, and which rest
-        self._synced = True
         return plan, aside
-
-    def _came(self) -> dict[str, Intent]:
-        """What pending revisions mapped."""
-        touched = [Scope("eip", id) for pending in self._pending for id in pending.transitions]
-        return derive(self._topology, self.config, touched)
-
-    def _require_usable(self) -> None:
-        usability = self.backend.usability()
-        if not usability.usable:
-            raise DataplaneError(f"backend {self.backend.name} cannot be used here: {usability.reason}")
 
     # ------------------------------------------------------------------------------------------------- the data plane
 
     def plan(self) -> Plan[Any]:
         """Compare the desired state with what is installed, changing nothing. Raises DataplaneError if it cannot be read."""
         with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._require_usable()
+            self._plane.require_usable()
             self._refresh(with_pending=True)
             if self._is_as_left():
                 return _NOTHING
-            return self._compared()[0]
+            return self._plane.compared(self._topology)[0]
 
     def apply(self, *, audit: bool = False) -> ApplyReport:
         """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
@@ -369,7 +308,7 @@ class Controller(AllVerbs):
         """
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._refresh(with_pending=True)
-            known = self._is_as_left() or not (self._pending or self._quarantined or not self._synced or self.backend.changed())
+            known = self._is_as_left() or (not (self._pending or self._plane.quarantined) and self._plane.is_untouched())
             plan, aside = (_NOTHING, []) if known and not audit else self._resync()
             created = sum(len(target.create) for target in plan.targets)
             replaced = sum(len(target.replace) for target in plan.targets)
@@ -401,22 +340,16 @@ class Controller(AllVerbs):
                 warnings=warnings,
             )
 
-    def _compared(self) -> tuple[Plan[Any], list[Quarantined]]:
-        self._world.progress("comparing with the data plane")
-        plan, aside = resync_plan(self.backend, self.config, self._topology)
-        self._synced &= not plan  # the backend has seen it now and will call it unchanged, and still it is to be repaired
-        return plan, aside
-
     def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
         try:
-            self._require_usable()
+            self._plane.require_usable()
             plan, aside = _NOTHING, list[Quarantined]()
             if not self._is_as_left():
-                plan, aside = self._compared()
+                plan, aside = self._plane.compared(self._topology)
             entries = self.backend.counts()
         except DataplaneError as error:
-            return {}, None, self._quarantined, (error.details,)
-        return dict(sorted(entries.items())), bool(plan), (*self._quarantined, *aside), ()
+            return {}, None, self._plane.quarantined, (error.details,)
+        return dict(sorted(entries.items())), bool(plan), (*self._plane.quarantined, *aside), ()
 
 
 def _folded(topology: Snapshot, news: News) -> Snapshot:

@@ -1,0 +1,142 @@
+"""The data plane as one Controller knows it: whether it surely is as it was left, and what was set aside.
+
+Everything here is between a snapshot of the model and the backend; the store, locks and revisions are the Controller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from vipnet.backend import Backend
+from vipnet.config import Config
+from vipnet.derive import Scope, derive
+from vipnet.errors import DataplaneError
+from vipnet.intents import EipMapping, Intent
+from vipnet.model import Eip
+from vipnet.naming import named
+from vipnet.operations.draft import Draft, Progress
+from vipnet.plan import Plan
+from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, program_what_can, resync, resync_plan
+from vipnet.store import Pending
+from vipnet.topology import Topology
+from vipnet.views import Counters
+
+__all__ = ["Plane"]
+
+
+class Plane:
+    """A backend with what is known of it. `quarantined` is what it refused in a resync and nobody has mended since."""
+
+    def __init__(self, backend: Backend[Any], config: Config, progress: Progress) -> None:
+        self.backend = backend
+        self.quarantined: tuple[Quarantined, ...] = ()
+        self._config = config
+        self._progress = progress
+        self._synced = False
+
+    def require_usable(self) -> None:
+        """Raise DataplaneError where the backend cannot be used."""
+        usability = self.backend.usability()
+        if not usability.usable:
+            raise DataplaneError(f"backend {self.backend.name} cannot be used here: {usability.reason}")
+
+    # ------------------------------------------------------------------------------------------------- a change
+
+    def work(self, base: Topology, draft: Draft) -> Work:
+        """What a draft over `base` means for the data plane. Raises DataplaneError for what the backend cannot keep."""
+        self._progress("working out the change")
+        changes, strict = draft.topology.changes(), not draft.sets_aside
+        return change_work(self.backend, self._config, base, draft.topology, changes, strict=strict)
+
+    def program(self, work: Work, topology: Topology, *, sets_aside: bool) -> list[Quarantined]:
+        """Carry a change out, and cut what lived on released addresses; return what was set aside.
+
+        Raises Refused when all of it was taken back, DataplaneError when the outcome is not known.
+        """
+        self._progress("programming the data plane")
+        found = list(work.aside)
+        try:
+            if sets_aside:
+                found += program_what_can(self.backend, work.plan)
+            else:
+                program(self.backend, work.plan)
+            self.backend.flush(work.released)
+        except Refused:
+            raise
+        except BaseException:
+            self._synced = False
+            raise
+        aside = _named(found, topology)
+        self.quarantined = (*self.quarantined, *aside)
+        return aside
+
+    def refusal(self, work: Work, refusal: Refused) -> DataplaneError:
+        """The error that names the entry of a change that was refused, and its object."""
+        key, reason = next(iter(refusal.reasons.items()))
+        owner = next((id for id, intent in work.after.items() if key in self.backend.compile([intent])), None)
+        thing = f" of {owner}" if owner else ""
+        return DataplaneError(f"backend {self.backend.name} refused entry {key}{thing}: {reason}; nothing has changed")
+
+    # ------------------------------------------------------------------------------------------------- what is known
+
+    def stamp(self) -> str:
+        """Name what is installed, for other processes; "" while they are to look, or to try again what was set aside."""
+        return "" if self.quarantined else self.backend.stamp()
+
+    def is_known(self, stamp: Callable[[], str]) -> bool:
+        """Whether what is installed surely is what was left, by this process or by the one that stamped it.
+
+        The stamp is asked for only where this process does not know by itself.
+        """
+        if self.is_untouched():
+            return True
+        self._synced = self.backend.adopt(stamp())
+        return self._synced
+
+    def is_untouched(self) -> bool:
+        """Whether nobody came after this process, as far as the backend notices."""
+        return self._synced and not self.backend.changed()
+
+    def is_as_left(self, stamp: Callable[[], str]) -> bool:
+        """Whether nothing is set aside and the backend, which notices everything, says that nothing moved."""
+        return not self.quarantined and self.backend.notices_all and self.is_known(stamp)
+
+    # ------------------------------------------------------------------------------------------------- all of it
+
+    def compared(self, topology: Topology) -> tuple[Plan[Any], list[Quarantined]]:
+        """The plan between what should be and what is installed, and what the backend cannot keep."""
+        self._progress("comparing with the data plane")
+        plan, aside = resync_plan(self.backend, self._config, topology)
+        self._synced &= not plan  # the backend has seen it now and will call it unchanged, and still it is to be repaired
+        return plan, aside
+
+    def resync(self, topology: Topology, pending: Sequence[Pending]) -> tuple[Plan[Any], list[Quarantined]]:
+        """Make what is installed what it should be, with all that `pending` revisions left to do."""
+        self.require_usable()
+        self._progress("comparing with the data plane, programming what differs")
+        came = self._came(topology, pending)
+        plan, found = resync(self.backend, self._config, topology, came)
+        self.backend.flush([entry for revision in pending for entry in revision.released])
+        self.backend.announce(came.values())
+        self.quarantined = tuple(_named(found, topology))
+        self._synced = True
+        return plan, list(self.quarantined)
+
+    def _came(self, topology: Topology, pending: Iterable[Pending]) -> dict[str, Intent]:
+        """What pending revisions mapped."""
+        touched = [Scope("eip", id) for revision in pending for id in revision.transitions]
+        return derive(topology, self._config, touched)
+
+    def counted(self, topology: Topology, eip: Eip) -> Counters | None:
+        """What an EIP's mapping has counted; None: it is mapped to nothing, or nothing counts."""
+        found = derive(topology, self._config, [Scope("eip", eip.id)]).values()
+        mappings = [intent for intent in found if isinstance(intent, EipMapping)]
+        if not mappings:
+            return None
+        self.require_usable()
+        return self.backend.counters(mappings).get(eip.id)
+
+
+def _named(found: Iterable[Quarantined], topology: Topology) -> list[Quarantined]:
+    return [Quarantined(*(named(text, topology) for text in (one.object, one.reason))) for one in found]
