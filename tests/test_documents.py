@@ -26,7 +26,8 @@ class TestDocuments:
             ('{"a": NaN}', "x", "x is no JSON document (NaN is no number); give what vipnet export has written"),
             ("[" * 100_000, "x", "x is no JSON document (nested too deeply); give what vipnet export has written"),
             ("a: 1\na: 2\n", "x", "x is no YAML document (key 'a' is there twice); give what vipnet export has written"),
-            ("[" * 100_000, "x.yaml", "x.yaml is no YAML document (nested too deeply); give what vipnet export has written"),
+            ("[" * 500, "x.yaml", "x.yaml is no YAML document (nested too deeply); give what vipnet export has written"),
+            ("[" * 100_000, "x.yaml", "x.yaml is no YAML document ("),  # newer libyaml counts, too, and looks ahead
             ("a: [", "x", "x is no YAML document (while parsing a flow node"),
             ("a: !!python/object:os.system x", "x", "x is no YAML document (could not determine a constructor"),
             ("nothing", "x.json", "x.json is no JSON document (Expecting value: line 1 column 1 (char 0)); give what"),
