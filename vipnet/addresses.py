@@ -16,6 +16,7 @@ __all__ = [
     "format_ip4",
     "format_ip6",
     "ip_of",
+    "link_local",
     "parse_ip",
     "parse_ip4",
     "parse_ip6",
@@ -38,6 +39,12 @@ def format_ip6(ip: int) -> str:
 def format_ip(version: int, ip: int) -> str:
     """Format an address of IP version 4 or 6."""
     return format_ip4(ip) if version == 4 else format_ip6(ip)
+
+
+def link_local(mac: str) -> int:
+    """The link-local IPv6 address that an interface gives itself by its MAC: fe80::/64 and the modified EUI-64 (RFC 4291)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    return 0xFE80 << 112 | int.from_bytes(bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
 
 
 def parse_ip4(text: str, *, what: str) -> int:

@@ -197,6 +197,7 @@ def _port(topology: Topology, config: Config, id: str) -> Iterator[Intent]:
         ips=tuple(sorted({nic.ip, *(vip.ip for vip in vips)})),
         ip6s=tuple(sorted(ip6 for ip6 in {nic.ip6, *(vip.ip6 for vip in vips)} if ip6 is not None)),
         vrrp_peers=_peers(topology, config, nic),
+        ip6=nic.ip6,
     )
 
 
@@ -272,12 +273,17 @@ def released(before: dict[str, Intent], after: dict[str, Intent]) -> list[Releas
                 if not isinstance(new, EipMapping) or (new.vpc_id, new.eip, new.vip) != (old.vpc_id, old.eip, old.vip):
                     ended.append(Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=old.vip, eip=old.eip))
             case PortSecurity():
-                kept = new.ips if isinstance(new, PortSecurity) else ()
-                ended += [
-                    Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None)
-                    for ip in old.ips
-                    if ip not in kept
-                ]
+                ended += _left(old, new if isinstance(new, PortSecurity) else None)
             case _:
                 pass
     return ended
+
+
+def _left(old: PortSecurity, new: PortSecurity | None) -> Iterator[Released]:
+    kept, kept6 = ((), ()) if new is None else (new.ips, new.ip6s)
+    for ip in old.ips:
+        if ip not in kept:
+            yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None)
+    for ip in old.ip6s:
+        if ip not in kept6:
+            yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None, version=6)

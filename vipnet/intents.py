@@ -9,6 +9,7 @@ deriving everything.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vipnet.model import AccessMode
 
@@ -107,9 +108,10 @@ class UplinkSwitching:
 class PortSecurity:
     """A server's port: the only MAC and addresses it may use, and the ports that its VRRP may reach.
 
-    `ip` is the NIC's own address; `ips` and `ip6s`, sorted, add the VIPs of its server's groups in this network.
+    `ip` and `ip6` are the NIC's own addresses; `ips` and `ip6s`, sorted, add the VIPs of its server's groups in this
+    network. A port with IPv6 addresses also has the link-local one of its MAC (`vipnet.addresses.link_local`).
     `vrrp_peers` are the devices of the other members of its groups here. Nothing else may come from the port, nor
-    unicast IPv4 go to it that is addressed to anybody else.
+    unicast IP go to it that is addressed to anybody else.
     """
 
     nic_id: str
@@ -121,6 +123,7 @@ class PortSecurity:
     ips: tuple[int, ...]
     ip6s: tuple[int, ...]
     vrrp_peers: tuple[str, ...]
+    ip6: int | None = None
 
     @property
     def id(self) -> str:
@@ -180,10 +183,12 @@ Intent = SubnetSwitching | SubnetRouting | VpcRouting | UplinkSwitching | PortSe
 class Released:
     """An address whose old life has ended and must not leak: unmapped, moved to another VPC, or taken from a port.
 
-    `eip` is the public address of a mapping that went (None: a private address left a port), `ip` the private IPv4 one.
+    `eip` is the public address of a mapping that went (None: a private address left a port), `ip` the private one, of IP
+    `version`.
     """
 
     vpc_id: str
     network_id: str
     ip: int
     eip: int | None
+    version: Literal[4, 6] = 4

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vipnet.addresses import format_ip, ip_of
 from vipnet.errors import DataplaneError
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import entered
@@ -98,13 +99,19 @@ def _inventory(handles: Handles, namespace: str) -> Inventory:
     rows = handles.dump(namespace, "link", ext_mask=_SKIP_STATISTICS)
     names: dict[int, str] = {row["index"]: row.get("ifname") for row in rows}
     addresses: dict[int, list[str]] = {index: [] for index in names}
-    for row in handles.dump(namespace, "addr", family=socket.AF_INET):
-        addresses.setdefault(row["index"], []).append(f"{row.get('local')}/{row['prefixlen']}")
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for row in handles.dump(namespace, "addr", family=family):
+            addresses.setdefault(row["index"], []).append(_address(row))
     return Inventory(
         {names[row["index"]]: _link(row, names, addresses[row["index"]]) for row in rows},
         [_route(row, names) for row in handles.dump(namespace, "route", family=socket.AF_INET)],
         [_rule(row) for row in handles.dump(namespace, "rule", family=socket.AF_INET)],
     )
+
+
+def _address(row: Any) -> str:
+    ip = row.get("local") or row.get("address")  # of IPv6 the kernel tells a local one only where there is a peer
+    return f"{format_ip(6 if ':' in ip else 4, ip_of(ip))}/{row['prefixlen']}"
 
 
 def _link(row: Any, names: Mapping[int, str], addresses: Sequence[str]) -> Link:

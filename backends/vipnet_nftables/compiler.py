@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from typing import assert_never
 
-from vipnet.addresses import format_ip4
+from vipnet.addresses import format_ip4, format_ip6, link_local
 from vipnet.errors import DataplaneError
 from vipnet.intents import (
     EipMapping,
@@ -39,17 +39,23 @@ ROUTER_SYSCTLS = {
     "ipv4/fwmark_reflect": "1",
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
+    "ipv6/conf/default/addr_gen_mode": "1",
+    "ipv6/conf/default/accept_dad": "0",
+    "ipv6/conf/all/forwarding": "1",
 }
 """What a router's or gateway's namespace is set to before it has links.
 
 `src_valid_mark`: the kernel checks a packet's source by routing its answer, as if that came in by the uplink; without the
 packet's mark that ends in the table in which all is local, and the packet is taken for a martian.
 `fwmark_reflect`: the kernel's own ICMP errors about a packet from an uplink leave by that uplink.
+IPv6 is off but on the legs that `_subnet_routing` switches on, which give themselves no address, use at once those that they
+are given (no duplicate address detection), and heed no router advertisements, being a router's.
 """
 
 _LOCAL_PREF, _INSIDE_PREF, _OUT_PREF = 90, 91, 100
 _LOCAL_TABLE = "90"
 _TRANSIT_FIRST = 0x64400000  # 100.64.0.0/10, which RFC 6598 keeps for carriers: in nobody's VPC
+_LINK_LAYER_OPTIONS = 0x0101, 0x0201  # the source's, the target's; each of one unit of 8 bytes (RFC 4861)
 _MOST_TAGS = 1 << 21
 _MOST_UPLINKS = 254  # the uplink is one byte of the packet's mark
 
@@ -105,6 +111,10 @@ def _subnet_routing(intent: SubnetRouting) -> Iterator[NativeEntry]:
     yield from _leg(router, leg, intent.mac, names.bridge(intent.network_id))
     yield Sysctl(router, f"ipv4/neigh/{leg}/locktime", "0", leg)  # a new holder's gratuitous ARP counts at once
     yield Address(router, leg, f"{format_ip4(intent.gateway)}/{intent.length}")
+    yield Sysctl(router, f"ipv6/conf/{leg}/disable_ipv6", "1" if intent.gateway6 is None else "0", leg)
+    if intent.gateway6 is not None:
+        yield Address(router, leg, f"{format_ip6(link_local(intent.mac))}/64")  # from which it asks for neighbours
+        yield Address(router, leg, f"{format_ip6(intent.gateway6)}/{intent.length6}")
 
 
 def _leg(namespace: str, leg: str, mac: str, bridge: str) -> Iterator[NativeEntry]:
@@ -202,20 +212,34 @@ def _port_security(intent: PortSecurity) -> Iterator[NativeEntry]:
     for ip in map(format_ip4, intent.ips):
         yield Element("", "bridge", "vn_arp", f"{port} . {mac} . {mac} . {ip}")
         yield Element("", "bridge", "vn_ip", f"{port} . {mac} . {ip}")
+    if intent.ip6s:
+        yield from _ip6_security(port, mac, intent.ip6s)
     for peer in intent.vrrp_peers:
         yield Element("", "bridge", "vn_vrrp", f'{port} . "{check_device(peer, of=intent.id)}"')
     if intent.vpc_id == DEFAULT_VPC:
-        yield _claim(intent.network_id, intent.ip)
+        yield from _claims(intent.network_id, intent.ip, intent.ip6)
     yield Attachment(device, names.bridge(intent.network_id), needs=device)
+
+
+def _ip6_security(port: str, mac: str, ip6s: tuple[int, ...]) -> Iterator[NativeEntry]:
+    for ip6 in (link_local(mac), *ip6s):
+        yield Element("", "bridge", "vn_ip6", f"{port} . {mac} . {format_ip6(ip6)}")
+        yield Element("", "bridge", "vn_targets", f"{port} . {mac} . {ip6:#x}")
+    for kind in _LINK_LAYER_OPTIONS:
+        yield Element("", "bridge", "vn_options", f"{port} . {kind << 48 | int(mac.replace(':', ''), 16):#x}")
 
 
 def _vip_binding(intent: VipBinding) -> Iterator[NativeEntry]:
     if intent.vpc_id == DEFAULT_VPC:
-        yield _claim(intent.network_id, intent.ip)
+        yield from _claims(intent.network_id, intent.ip, intent.ip6)
 
 
-def _claim(network_id: str, ip: int) -> Element:
-    return Element("", "bridge", "vn_claims", f"{names.mark_of_network(network_id)} . {format_ip4(ip)}")
+def _claims(network_id: str, ip: int, ip6: int | None) -> Iterator[NativeEntry]:
+    mark = names.mark_of_network(network_id)
+    yield Element("", "bridge", "vn_claims", f"{mark} . {format_ip4(ip)}")
+    if ip6 is not None:
+        yield Element("", "bridge", "vn_claims6", f"{mark} . {format_ip6(ip6)}")
+        yield Element("", "bridge", "vn_claimed", f"{mark} . {ip6:#x}")
 
 
 def _eip_mapping(intent: EipMapping) -> Iterator[NativeEntry]:

@@ -49,7 +49,7 @@ class NftablesBackend(Backend[NativeEntry]):
     """
 
     name: ClassVar[str] = "nftables"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "eip", "distgw", "classic"})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic"})
 
     def __init__(self, context: BackendContext) -> None:
         check_options(self.name, context.options, {"namespace": str})
@@ -155,7 +155,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def _flush(self, router: str, items: Sequence[Released]) -> None:
         cut_connections(router, {item.eip for item in items if item.eip is not None})
-        forget_neighbours(self._handles, router, {item.ip for item in items if item.eip is None})
+        forget_neighbours(self._handles, router, {(item.version, item.ip) for item in items if item.eip is None})
 
     def _look(self) -> Reading:
         before = snapshot([self._host, *listed(names.NAMESPACE)])

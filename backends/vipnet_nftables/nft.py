@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vipnet.addresses import format_ip6, ip_of
 from vipnet.errors import DataplaneError
 from vipnet.process import run
 from vipnet_kernel.namespaces import entered, scratch
@@ -143,4 +144,16 @@ def _limit(found: Mapping[str, Any]) -> str:
 
 def _key(key: Any, types: Sequence[str]) -> str:
     parts: list[Any] = key["concat"] if len(types) > 1 else [key]
-    return " . ".join(f'"{part}"' if type_ == "ifname" else str(part) for part, type_ in zip(parts, types, strict=False))
+    return " . ".join(map(_part, parts, types))
+
+
+def _part(part: Any, type_: str) -> str:
+    match type_:
+        case "ifname":
+            return f'"{part}"'
+        case "integer":  # listed as a number as far as one of JSON goes, else in hexadecimal
+            return hex(int(part, 16) if isinstance(part, str) else part)
+        case "ipv6_addr":
+            return format_ip6(ip_of(part))
+        case _:
+            return str(part)

@@ -153,14 +153,19 @@ def _rule(namespace: str, row: RuleRow) -> Rule:
 
 
 def _settings(name: str, found: Inventory) -> Iterator[Sysctl]:
-    legs = {f"ipv4/neigh/{link}/locktime": link for link in found.links if names.SUBNET_LEG.fullmatch(link)}
+    legs = {
+        setting: link
+        for link in found.links
+        if names.SUBNET_LEG.fullmatch(link)
+        for setting in (f"ipv4/neigh/{link}/locktime", f"ipv6/conf/{link}/disable_ipv6")
+    }
     for setting, value in read_sysctls(name, [*ROUTER_SYSCTLS, *legs]).items():
         yield Sysctl(name, setting, value, legs.get(setting, ""))
 
 
 def _rules(name: str) -> Iterator[NativeEntry]:
     kinds: tuple[Kind, ...] = (GATEWAY,) if names.GATEWAY.fullmatch(name) else _ROUTERS
-    found = nft.listing(name, families=("ip", "arp"))
+    found = nft.listing(name, families=TABLES[kinds[0]])
     if found.form:
         yield Skeleton(name, nft.kind_of(found.form, kinds))
     yield from found.elements

@@ -20,7 +20,7 @@ __all__ = ["HOST_SYSCTLS", "Rules", "is_host_intact"]
 HOST_SYSCTLS = {f"bridge/bridge-nf-call-{family}tables": "0" for family in ("ip", "ip6", "arp")}
 """With these on, bridged frames cross the rules of the host's own IP layer too."""
 
-_FAMILIES = ("bridge", "ip", "arp")
+_FAMILIES = ("bridge", "ip", "ip6", "arp")
 
 _Line = tuple[str, str]
 """A command, and the key of the entry that it is for ("": none)."""
@@ -185,7 +185,7 @@ def _without_tables(families: Iterable[str]) -> Iterator[str]:
 
 
 def _without(namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
-    refusal = nft.transact(namespace, list(_without_tables(("bridge", "ip", "arp"))))
+    refusal = nft.transact(namespace, list(_without_tables(_FAMILIES)))
     return {} if refusal is None else _blame(refusal, [], step)
 
 

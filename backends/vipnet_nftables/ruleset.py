@@ -23,28 +23,40 @@ came in by it and was translated. With none of them, what comes in by an uplink 
 TABLES: Final[dict[Kind, tuple[str, ...]]] = {
     "host": ("bridge",),
     "gateway": ("ip",),
-    "router-eip": ("ip", "arp"),
-    "router-distgw": ("ip", "arp"),
-    "router-eip-distgw": ("ip", "arp"),
-    "router-none": ("ip", "arp"),
+    "router-eip": ("ip", "ip6", "arp"),
+    "router-distgw": ("ip", "ip6", "arp"),
+    "router-eip-distgw": ("ip", "ip6", "arp"),
+    "router-none": ("ip", "ip6", "arp"),
 }
 """The families in which a kind of namespace has a table `vipnet`."""
 
-# vn_guest: a port's frames leave it only with its own MAC and addresses, in both headers. A tagged, LLC or IPv6 frame is
-# of neither type and ends at the drop.
-# vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs; the mark tells which network it is a leg
-# of, as nft here has no bridge name to match.
+# vn_guest: a port's frames leave it only with its own MAC and addresses, in both headers. A tagged or LLC frame is of none of
+# these types and ends at the drop. The unspecified source is for asking whether an address of its own is free (RFC 4862);
+# such a question has no option but a nonce (RFC 7527).
+# vn_guest6: what has its own source. Neighbour discovery comes without extension headers, so it cannot come in fragments
+# (RFC 6980), and its length says where its options are. The protocol of a packet whose first fragment does not hold all
+# headers (RFC 7112) is not known: neither is it of another one than ICMPv6. Further fragments are known by their header.
+# vn_nd: an advertisement is about an address of the port; one option, the port's own link-layer address, or none. Router
+# advertisements, redirects and MLD queries are for routers, answers of DHCPv6 for its servers.
+# vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs or VRRP; the mark tells which network it is a
+# leg of, as nft here has no bridge name to match.
 # vn_forward: what reaches a port unasked (flooded unicast, VRRP of others) stops here; VRRP does not reach the router.
 # vn_input: the host itself is on none of these segments.
+# A set of what neighbour discovery says is of bits of the packet: nft 1.0.6 has no name for a target, nor for an option.
 _HOST: Final = r"""
 table bridge vipnet {
 	set vn_bridges { type ifname; }
 	set vn_ports { type ifname; }
 	set vn_arp { type ifname . ether_addr . ether_addr . ipv4_addr; }
 	set vn_ip { type ifname . ether_addr . ipv4_addr; }
+	set vn_ip6 { type ifname . ether_addr . ipv6_addr; }
+	set vn_targets { typeof iifname . ether saddr . @th,64,128; }
+	set vn_options { typeof iifname . @th,192,64; }
 	set vn_vrrp { type ifname . ifname; }
 	map vn_legs { type ifname : mark; }
 	set vn_claims { type mark . ipv4_addr; }
+	set vn_claims6 { type mark . ipv6_addr; }
+	set vn_claimed { typeof meta mark . @th,64,128; }
 	set vn_outer { type ifname; }
 
 	chain vn_prerouting {
@@ -56,20 +68,52 @@ table bridge vipnet {
 		ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 \
 			iifname . ether saddr . arp saddr ether . arp saddr ip @vn_arp accept
 		ether type ip iifname . ether saddr . ip saddr @vn_ip accept
+		ether type ip6 iifname . ether saddr . ip6 saddr @vn_ip6 jump vn_guest6
+		ip6 saddr :: ip6 nexthdr icmpv6 icmpv6 type nd-neighbor-solicit \
+			iifname . ether saddr . @th,64,128 @vn_targets jump vn_dad
 		drop
+	}
+	chain vn_dad {
+		ip6 length 24 accept
+		ip6 length 32 @th,192,16 0x0e01 accept
+	}
+	chain vn_guest6 {
+		icmpv6 type { 1-4, 128, 129, 131, 132, 143 } accept
+		ip6 nexthdr icmpv6 jump vn_nd
+		meta l4proto icmpv6 frag frag-off != 0 accept
+		udp sport 547 drop
+		meta l4proto != icmpv6 accept
+	}
+	chain vn_nd {
+		icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @vn_targets drop
+		icmpv6 type . ip6 length { nd-router-solicit . 8, nd-neighbor-solicit . 24, nd-neighbor-advert . 24 } accept
+		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 length 32 iifname . @th,192,64 @vn_options accept
+		icmpv6 type nd-router-solicit ip6 length 16 iifname . @th,64,64 @vn_options accept
 	}
 	chain vn_leg {
 		ether type { 8021q, 8021ad } drop
 		ether type arp meta mark . arp saddr ip @vn_claims drop
 		ether type ip meta mark . ip saddr @vn_claims drop
+		meta l4proto 112 drop
+		ether type ip6 jump vn_leg6
 		meta mark set 0
+	}
+	chain vn_leg6 {
+		meta mark . ip6 saddr @vn_claims6 drop
+		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } exthdr frag exists drop
+		icmpv6 type nd-neighbor-advert meta mark . @th,64,128 @vn_claimed drop
+		ip6 saddr :: icmpv6 type nd-neighbor-solicit meta mark . @th,64,128 @vn_claimed drop
+		meta l4proto != 0 return
+		drop
 	}
 	chain vn_forward {
 		type filter hook forward priority -300; policy accept;
 		oifname @vn_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether type ip \
 			oifname . ether daddr . ip daddr != @vn_ip drop
-		iifname @vn_ports ip protocol 112 iifname . oifname @vn_vrrp accept
-		iifname @vn_ports ip protocol 112 drop
+		oifname @vn_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether type ip6 \
+			oifname . ether daddr . ip6 daddr != @vn_ip6 drop
+		iifname @vn_ports meta l4proto 112 iifname . oifname @vn_vrrp accept
+		iifname @vn_ports meta l4proto 112 drop
 	}
 	chain vn_input {
 		type filter hook input priority -300; policy accept;
@@ -172,6 +216,21 @@ table arp vipnet {
 }
 """
 
+# Between the subnets of the VPC, and no further: no other leg has IPv6. The kernel resolves a neighbour from the leg's
+# link-local address.
+_ROUTER6: Final = """
+table ip6 vipnet {
+	chain vn_input {
+		type filter hook input priority filter; policy drop;
+		iifname "vns*" icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, echo-request, echo-reply } accept
+	}
+	chain vn_forward {
+		type filter hook forward priority filter; policy drop;
+		iifname "vns*" oifname "vns*" accept
+	}
+}
+"""
+
 _FORWARD_EIP: Final = """
 		iifname "up*" oifname "vns*" meta mark & 0x100 == 0x100 accept
 		iifname "vns*" oifname "up*" accept
@@ -233,5 +292,7 @@ _ROUTER_KINDS: Final[dict[AccessMode, Kind]] = {
 _DECLARATIONS: Final[dict[Kind, str]] = {
     "host": _HOST,
     "gateway": _GATEWAY,
-    **{_ROUTER_KINDS[mode]: _ROUTER.replace("\t\tFORWARD\n", _FORWARD[mode]) + _ARP for mode in get_args(AccessMode)},
+    **{
+        _ROUTER_KINDS[mode]: _ROUTER.replace("\t\tFORWARD\n", _FORWARD[mode]) + _ROUTER6 + _ARP for mode in get_args(AccessMode)
+    },
 }

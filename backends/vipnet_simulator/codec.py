@@ -202,6 +202,7 @@ _KINDS: Mapping[type[Intent], tuple[str, _Form]] = {
                 "ips": _many(_IP4),
                 "ip6s": _many(_IP6),
                 "vrrp_peers": _many(_WORD),
+                "ip6": _maybe(_IP6),
             },
         ),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vipnet.addresses import link_local
 from vipnet.intents import EipMapping, PortSecurity, VpcRouting
 from vipnet_simulator.index import Index, Place, contains
 from vipnet_simulator.packets import OUTSIDE, ROUTER, Delivered, Dropped, Packet, Reason, Stage, Step, Verdict
@@ -193,9 +194,6 @@ class Journey:
 
 def owns(port: PortSecurity, version: int, ip: int) -> bool:
     """Whether a port may use an address: its own, its groups' VIPs, and IPv6's link-local one of its MAC (RFC 4291)."""
-    return ip in port.ips if version == 4 else ip in port.ip6s or ip == _link_local(port.mac)
-
-
-def _link_local(mac: str) -> int:
-    octets = bytes.fromhex(mac.replace(":", ""))
-    return 0xFE80 << 112 | int.from_bytes(bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
+    if version == 4:
+        return ip in port.ips
+    return ip in port.ip6s or (bool(port.ip6s) and ip == link_local(port.mac))

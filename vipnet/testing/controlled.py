@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 from typing import Any
 
 from vipnet.config import Config, UplinkConfig
@@ -36,16 +36,19 @@ def build(cloud: Controller, scene: Scene) -> None:
     with cloud.transaction() as tx:
         tx.networks.create(EIP_NETWORK, "203.0.113.0/24", server_type="eip")
         for vpc in scene.vpcs:
-            tx.vpcs.create(vpc.name, "192.168.0.0/16", external_access_mode=vpc.mode)
+            cidr6 = "fd00::/16" if any(segment.gateway6 for segment in scene.segments if segment.vpc == vpc.name) else None
+                tx.vpcs.create(vpc.name, "192.168.0.0/16", cidr6=cidr6, external_access_mode=vpc.mode)
         for segment in scene.segments:
-            tx.networks.create(segment.name, _prefix(segment.gateway), vpc=segment.vpc)
+            prefix6 = None if segment.gateway6 is None else _prefix(segment.gateway6)
+            tx.networks.create(segment.name, _prefix(segment.gateway), vpc=segment.vpc, prefix6=prefix6)
         for server in scene.servers:
-            net, devices, macs = f"{server.segment}:{server.ip}", [server.device], [server.mac]
+            ips = server.ip if server.ip6 is None else f"{server.ip},{server.ip6}"
+            net, devices, macs = f"{server.segment}:{ips}", [server.device], [server.mac]
             tx.servers.create(server.name, nets=[net], devices=devices, macs=macs)
         for group in scene.groups:
             tx.groups.create(group.name)
             tx.groups.bind_guests(group.name, list(group.members))
-            tx.groups.attach_network(group.name, ip_addr=group.vip, require_designated_ip=True)
+            tx.groups.attach_network(group.name, ip_addr=group.vip, ip6_addr=group.vip6, require_designated_ip=True)
         for eip in scene.eips:
             name = _name(eip.ip)
             tx.eips.create(name, network=EIP_NETWORK, ip_addr=eip.ip, charge_type="traffic")
@@ -93,4 +96,4 @@ def _name(ip: str) -> str:
 
 
 def _prefix(gateway: str) -> str:
-    return str(IPv4Interface(gateway).network)
+    return str(ip_interface(gateway).network)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from uuid import NAMESPACE_URL, uuid5
 
-from vipnet.addresses import parse_ip4
+from vipnet.addresses import parse_ip4, parse_ip6
 from vipnet.intents import (
     EipMapping,
     Intent,
@@ -35,6 +35,14 @@ def _ip(text: str) -> int:
     return parse_ip4(text, what="an address of the scene")
 
 
+def _ip6(text: str | None) -> int | None:
+    return None if text is None else parse_ip6(text, what="an IPv6 address of the scene")
+
+
+def _some(*ips: int | None) -> tuple[int, ...]:
+    return tuple(sorted({ip for ip in ips if ip is not None}))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vpc:
     """A private address space."""
@@ -50,11 +58,12 @@ class Vpc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A subnet of a VPC; `gateway` comes with the prefix length ("192.168.4.1/22")."""
+    """A subnet of a VPC; `gateway` comes with the prefix length ("192.168.4.1/22"), and so does `gateway6`, if any."""
 
     name: str
     vpc: str
     gateway: str
+    gateway6: str | None = None
 
     @property
     def id(self) -> str:
@@ -68,14 +77,20 @@ class Segment:
     def length(self) -> int:
         return int(self.gateway.partition("/")[2])
 
+    @property
+    def mac(self) -> str:
+        """The router's in this subnet."""
+        return mac_of(self.id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server with one port."""
+    """A server with one port; with an IPv6 address too where its segment has a `gateway6`."""
 
     name: str
     segment: str
     ip: str
+    ip6: str | None = None
 
     @property
     def nic_id(self) -> str:
@@ -92,12 +107,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Servers of one segment that share a VIP."""
+    """Servers of one segment that share a VIP, or a pair of IPv4 and IPv6 that is one."""
 
     name: str
     segment: str
     vip: str
     members: tuple[str, ...]
+    vip6: str | None = None
 
     @property
     def vip_id(self) -> str:
@@ -155,6 +171,15 @@ class Scene:
         """The same, but that EIP is mapped to the VIP of that group."""
         return replace(self, eips=(*self.without_eip(ip).eips, SceneEip(ip=ip, group=group)))
 
+    def ipv4_only(self) -> Scene:
+        """The same without IPv6."""
+        return replace(
+            self,
+            segments=tuple(replace(segment, gateway6=None) for segment in self.segments),
+            servers=tuple(replace(server, ip6=None) for server in self.servers),
+            groups=tuple(replace(group, vip6=None) for group in self.groups),
+        )
+
     def intents(self) -> list[Intent]:
         """What the network must do."""
         return [
@@ -176,15 +201,16 @@ class Scene:
 
     def _segment(self, segment: Segment) -> Iterator[Intent]:
         vpc_id = self.vpc(segment.vpc).id
+        gateway6, _, length6 = (segment.gateway6 or "").partition("/")
         yield SubnetSwitching(network_id=segment.id, vpc_id=vpc_id, leg=None, vlan_id=0)
         yield SubnetRouting(
             network_id=segment.id,
             vpc_id=vpc_id,
             gateway=_ip(segment.gateway_ip),
             length=segment.length,
-            gateway6=None,
-            length6=None,
-            mac=mac_of(segment.id),
+            gateway6=_ip6(gateway6 or None),
+            length6=int(length6) if length6 else None,
+            mac=segment.mac,
         )
 
     def _port(self, server: Server) -> PortSecurity:
@@ -197,8 +223,9 @@ class Scene:
             device=server.device,
             mac=server.mac,
             ip=_ip(server.ip),
-            ips=tuple(sorted({_ip(server.ip), *(_ip(group.vip) for group in groups)})),
-            ip6s=(),
+            ips=_some(_ip(server.ip), *(_ip(group.vip) for group in groups)),
+            ip6=_ip6(server.ip6),
+            ip6s=_some(_ip6(server.ip6), *(_ip6(group.vip6) for group in groups)),
             vrrp_peers=tuple(sorted(self.server(name).device for name in peers)),
         )
 
@@ -210,7 +237,7 @@ class Scene:
             network_id=segment.id,
             vpc_id=self.vpc(segment.vpc).id,
             ip=_ip(group.vip),
-            ip6=None,
+            ip6=_ip6(group.vip6),
             members=tuple(Member(nic_id=one.nic_id, device=one.device, mac=one.mac) for one in members),
         )
 
@@ -236,18 +263,26 @@ def released(before: Scene, after: Scene) -> list[Released]:
         if isinstance(old, EipMapping) and ((new := maps.get(old.id)) is None or (new.vpc_id, new.vip) != (old.vpc_id, old.vip)):
             out.append(Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=old.vip, eip=old.eip))
         elif isinstance(old, PortSecurity):
-            left = set(old.ips) - (set(ports[old.id].ips) if old.id in ports else set[int]())
-            out += [Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None) for ip in sorted(left)]
+            out += _left(old, ports.get(old.id))
     return out
 
 
-def standard_scene() -> Scene:
+def _left(old: PortSecurity, new: PortSecurity | None) -> Iterator[Released]:
+    left = {*((4, ip) for ip in old.ips), *((6, ip) for ip in old.ip6s)}
+    if new is not None:
+        left -= {*((4, ip) for ip in new.ips), *((6, ip) for ip in new.ip6s)}
+    for version, ip in sorted(left):
+        yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None, version=6 if version == 6 else 4)
+
+
+def standard_scene(*, ipv6: bool = True) -> Scene:
     """The scene of the promises.
 
     VPC red: `a` and `b` share a VIP with an EIP; `e` has one without; `c` is nobody's member; `d` is in another subnet.
-    Blue has the same CIDR and the same VIP. Green, grey and black have the other access modes.
+    Blue has the same CIDR and the same VIP. Green, grey and black have the other access modes. Red, blue and green are
+    dual-stack, with an IPv6 address beside each IPv4 one and the same last number, unless the backend cannot do `ipv6`.
     """
-    return Scene(
+    scene = Scene(
         vpcs=(
             Vpc(name="red", tag=1, mode="eip-distgw"),
             Vpc(name="blue", tag=2, mode="eip-distgw"),
@@ -256,25 +291,26 @@ def standard_scene() -> Scene:
             Vpc(name="black", tag=5, mode="none"),
         ),
         segments=(
-            Segment(name="red-web", vpc="red", gateway="192.168.4.1/22"),
-            Segment(name="red-db", vpc="red", gateway="192.168.8.1/24"),
-            *(Segment(name=f"{vpc}-web", vpc=vpc, gateway="192.168.4.1/22") for vpc in ("blue", "green", "grey", "black")),
+            Segment(name="red-web", vpc="red", gateway="192.168.4.1/22", gateway6="fd00:4::1/64"),
+            Segment(name="red-db", vpc="red", gateway="192.168.8.1/24", gateway6="fd00:8::1/64"),
+            *(Segment(name=f"{vpc}-web", vpc=vpc, gateway="192.168.4.1/22", gateway6="fd00:4::1/64") for vpc in ("blue", "green")),
+            *(Segment(name=f"{vpc}-web", vpc=vpc, gateway="192.168.4.1/22") for vpc in ("grey", "black")),
         ),
         servers=(
-            Server(name="a", segment="red-web", ip="192.168.7.247"),
-            Server(name="b", segment="red-web", ip="192.168.7.248"),
-            Server(name="c", segment="red-web", ip="192.168.7.10"),
-            Server(name="d", segment="red-db", ip="192.168.8.10"),
-            Server(name="e", segment="red-web", ip="192.168.7.20"),
-            Server(name="x", segment="blue-web", ip="192.168.7.247"),
-            Server(name="p", segment="green-web", ip="192.168.7.31"),
+            Server(name="a", segment="red-web", ip="192.168.7.247", ip6="fd00:4::247"),
+            Server(name="b", segment="red-web", ip="192.168.7.248", ip6="fd00:4::248"),
+            Server(name="c", segment="red-web", ip="192.168.7.10", ip6="fd00:4::10"),
+            Server(name="d", segment="red-db", ip="192.168.8.10", ip6="fd00:8::10"),
+            Server(name="e", segment="red-web", ip="192.168.7.20", ip6="fd00:4::20"),
+            Server(name="x", segment="blue-web", ip="192.168.7.247", ip6="fd00:4::247"),
+            Server(name="p", segment="green-web", ip="192.168.7.31", ip6="fd00:4::31"),
             Server(name="q", segment="grey-web", ip="192.168.7.32"),
             Server(name="r", segment="black-web", ip="192.168.7.33"),
         ),
         groups=(
-            Group(name="red", segment="red-web", vip="192.168.7.246", members=("a", "b")),
-            Group(name="spare", segment="red-web", vip="192.168.7.240", members=("e",)),
-            Group(name="blue", segment="blue-web", vip="192.168.7.246", members=("x",)),
+            Group(name="red", segment="red-web", vip="192.168.7.246", members=("a", "b"), vip6="fd00:4::246"),
+            Group(name="spare", segment="red-web", vip="192.168.7.240", members=("e",), vip6="fd00:4::240"),
+            Group(name="blue", segment="blue-web", vip="192.168.7.246", members=("x",), vip6="fd00:4::246"),
             Group(name="green", segment="green-web", vip="192.168.7.246", members=("p",)),
         ),
         eips=(
@@ -283,3 +319,4 @@ def standard_scene() -> Scene:
             SceneEip(ip="203.0.113.102", group="green"),
         ),
     )
+    return scene if ipv6 else scene.ipv4_only()
