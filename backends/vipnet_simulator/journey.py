@@ -31,7 +31,7 @@ class Journey:
         port = self._index.ports.get(nic_id)
         if port is None:
             return self._drop("closed", "port-security")
-        if self._packet.mac not in (None, port.mac) or not owns(port, self._packet.version, self._packet.src):
+        if not _is_own(port, self._packet):
             return self._drop("port-security", "port-security", port.id)
         self._note("port-security", "its own MAC and address", port.id)
         match self._packet.proto:
@@ -59,23 +59,31 @@ class Journey:
         return self._enter(self._packet.src)
 
     def _vrrp(self, port: PortSecurity) -> Verdict:
-        packet, everyone = self._packet, self._packet.dst == VRRP_GROUP[self._packet.version]
+        packet = self._packet
+        everyone = packet.everyone or packet.dst == VRRP_GROUP[packet.version]
         peers = [other for other in self._index.ports_of[port.network_id] if other.device in port.vrrp_peers]
-        heard = tuple(peer.nic_id for peer in peers if everyone or owns(peer, packet.version, packet.dst))
+        heard = tuple(peer.nic_id for peer in peers if everyone or self._is_for(peer))
         if not heard:
             return self._drop("vrrp-guard", "vrrp-guard", port.id)
         self._note("vrrp-guard", "to members of its groups", port.id)
         return self._deliver(heard, packet.src, packet.dst)
 
     def _arp(self, port: PortSecurity) -> Verdict:
-        if not self._packet.gratuitous:
-            return self._reach(port.network_id, self._packet.src, self._packet.dst)
+        if self._packet.onto is not None:
+            return self._onto(port, self._packet.onto)
+        if self._packet.gratuitous or self._packet.everyone:
+            return self._to_all(port)
+        return self._reach(port.network_id, self._packet.src, self._packet.dst)
+
+    def _to_all(self, port: PortSecurity) -> Verdict:
         others = tuple(other.nic_id for other in self._index.ports_of[port.network_id] if other is not port)
         self._note("segment", "to all", f"switch:{port.network_id}")
         return self._deliver(others, self._packet.src, self._packet.dst)
 
     def _ip(self, port: PortSecurity) -> Verdict:
         packet, gateway = self._packet, self._index.gateways.get(port.network_id)
+        if packet.everyone:
+            return self._to_all(port)
         if packet.onto is not None:
             return self._onto(port, packet.onto)
         if gateway is None or contains(gateway, packet.version, packet.dst):
@@ -86,7 +94,7 @@ class Journey:
         packet, target = self._packet, self._index.ports.get(nic_id)
         if target is None or target.network_id != port.network_id:
             return self._drop("no-holder", "segment")
-        if packet.version == 4 and packet.dst not in target.ips:
+        if packet.proto != "arp" and not owns(target, packet.version, packet.dst):
             return self._drop("not-addressed-to-port", "deliver", target.id)
         return self._deliver((nic_id,), packet.src, packet.dst, target.id)
 
@@ -177,6 +185,10 @@ class Journey:
         self._note("nat", "destination becomes the VIP", mapping.id)
         return self._reach(subnet.network_id, src, mapping.vip)
 
+    def _is_for(self, port: PortSecurity) -> bool:
+        packet = self._packet
+        return packet.onto in (None, port.nic_id) and owns(port, packet.version, packet.dst)
+
     def _is_uplink_address(self, ip: int) -> bool:
         return any(uplink.uplink.address is not None and uplink.uplink.address[0] == ip for uplink in self._index.uplinks)
 
@@ -190,6 +202,12 @@ class Journey:
     def _drop(self, reason: Reason, stage: Stage, evidence: str = "") -> Dropped:
         self._note(stage, f"dropped: {reason}", evidence)
         return Dropped(reason=reason, steps=tuple(self._steps))
+
+
+def _is_own(port: PortSecurity, packet: Packet) -> bool:
+    """Whether all that a packet says about its sender is true of a port."""
+    macs, ips = {packet.mac or port.mac, *packet.named}, {packet.src, *packet.claims}
+    return macs == {port.mac} and all(owns(port, packet.version, ip) for ip in ips)
 
 
 def owns(port: PortSecurity, version: int, ip: int) -> bool:

@@ -9,13 +9,14 @@ from vipnet.addresses import format_ip
 
 __all__ = ["OUTSIDE", "ROUTER", "Delivered", "Dropped", "Packet", "Protocol", "Reason", "Stage", "Step", "Verdict"]
 
-Protocol = Literal["tcp", "udp", "icmp", "vrrp", "arp"]
+Protocol = Literal["tcp", "udp", "icmp", "vrrp", "arp", "other"]
 """`arp` stands for ARP and for neighbour discovery: `src` announces or asks, `dst` is asked for."""
 
 Stage = Literal["port-security", "vrrp-guard", "segment", "leg", "uplink", "router", "nat", "holder", "deliver"]
 
 Reason = Literal[
     "port-security",  # not the port's own MAC or address
+    "forbidden-frame",  # of a kind that no port may send: tagged, a router advertisement, ...
     "not-addressed-to-port",  # the frame came to a port whose address it does not carry
     "unmapped",  # a public address that no mapping answers for
     "private-source",  # it would leave an uplink with a private address
@@ -39,7 +40,9 @@ class Packet:
     """One packet of a new flow, as it leaves its sender.
 
     `mac` is the source MAC if it is not the port's own; `onto` the NIC to whose MAC the frame is addressed, whatever
-    the address in it says (None: to whom a host would send it). `dst` of VRRP's multicast is `VRRP_GROUP`.
+    the address in it says (None: to whom a host would send it), or it is addressed to `everyone` on the segment. `dst` of
+    VRRP's multicast is `VRRP_GROUP`. `claims` and `named` are what it says beside about its sender: that it has these
+    addresses and these MACs, as neighbour discovery and ARP do.
     """
 
     src: int
@@ -50,6 +53,9 @@ class Packet:
     version: Literal[4, 6] = 4
     mac: str | None = None
     onto: str | None = None
+    everyone: bool = False
+    claims: tuple[int, ...] = ()
+    named: tuple[str, ...] = ()
 
     @property
     def gratuitous(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vipnet.addresses import format_ip4, parse_ip4
+from vipnet.addresses import format_ip, ip_of
 from vipnet.backend import Backend
+from vipnet.testing import frames
 from vipnet.testing.probe import Announcement, Answer, Frame
 from vipnet.testing.scene import Scene
 from vipnet_simulator.entry import SimulatorEntry
@@ -51,18 +52,17 @@ class SimulatedProbe:
 
     def udp(self, sender: str, dst: str, *, src: str | None = None, size: int = 64) -> Answer | None:
         del size  # fragments go where the first one goes
-        return self._answer(self._send(sender, src, dst, "udp"))
+        return self._answer(dst, self._send(sender, src, dst, "udp"))
 
     def tcp(self, sender: str, dst: str, *, src: str | None = None) -> Answer | None:
-        return self._answer(self._send(sender, src, dst, "tcp"))
+        return self._answer(dst, self._send(sender, src, dst, "tcp"))
 
     def ping(self, sender: str, dst: str, *, src: str | None = None) -> bool:
         verdict = self._send(sender, src, dst, "icmp")
-        return isinstance(verdict, Delivered) and (OUTSIDE not in verdict.to or verdict.dst == _ip(self._scene.outside))
+        return isinstance(verdict, Delivered) and (OUTSIDE not in verdict.to or verdict.dst == ip_of(self._scene.outside))
 
     def connect(self, sender: str, dst: str) -> _Connection:
-        packet = Packet(src=self._source(sender, None), dst=_ip(dst), proto="tcp", sport=40000, dport=80)
-        opened = self.world.connect(packet, from_=self._from(sender))
+        opened = self.world.connect(self._packet(sender, None, dst, "tcp"), from_=self._from(sender))
         if not isinstance(opened, Connection):
             raise ConnectionError(opened.reason)
         return _Connection(self.world, opened)
@@ -71,41 +71,48 @@ class SimulatedProbe:
         return isinstance(self._send(sender, None, ip, "arp"), Delivered)
 
     def heard(self, sender: str, frame: Frame) -> frozenset[str]:
-        packet = Packet(
-            src=_ip(frame.src),
-            dst=_ip(frame.dst),
-            proto="arp" if frame.proto in ("arp-request", "arp-reply") else "vrrp" if frame.proto == "vrrp" else "udp",
-            mac=frame.mac,
-            onto=self._onto(frame.onto),
-        )
+        if sender == OUTSIDE:  # beyond a router there are no frames
+            return self._listeners(self._send(sender, frame.src, frame.dst, "udp" if frame.proto == "udp" else "vrrp"))
+        source = frames.mac_bytes(frame.mac or self._scene.server(sender).mac)
+        target = self._target(sender, frame.onto)
+        return self.carried(sender, lambda mark: [frames.build(frame, source=source, target=target, mark=mark)])
 
-        return self._listeners(self.world.send(packet, from_=self._from(sender)))
+    def carried(self, sender: str, make: Callable[[bytes], Sequence[bytes]]) -> frozenset[str]:
+        verdicts = [self.world.send_frame(frame, from_=self._from(sender)) for frame in make(bytes(8))]
+        return frozenset[str].intersection(*map(self._listeners, verdicts))
 
-    def _onto(self, name: str | None) -> str | None:
-        return None if name is None else self._nics.get(name)  # of an address, a router's: where a host would send it
+    def _target(self, sender: str, onto: str | None) -> bytes | None:
+        """A machine's MAC, or of an address, which is the router's, the router's."""
+        if onto is None:
+            return None
+        mac = self._scene.server(onto).mac if onto in self._nics else self.world.router_mac(self._from(sender))
+        assert mac is not None, f"nobody answers for {onto}"
+        return frames.mac_bytes(mac)
 
     def _send(self, sender: str, src: str | None, dst: str, proto: Protocol) -> Verdict:
-        packet = Packet(src=self._source(sender, src), dst=_ip(dst), proto=proto)
-        return self.world.send(packet, from_=self._from(sender))
+        return self.world.send(self._packet(sender, src, dst, proto), from_=self._from(sender))
 
-    def _source(self, sender: str, src: str | None) -> int:
-        return _ip(src or (self._scene.outside if sender == OUTSIDE else self._scene.server(sender).ip))
+    def _packet(self, sender: str, src: str | None, dst: str, proto: Protocol) -> Packet:
+        source = src or self._source(sender, dst)
+        return Packet(src=ip_of(source), dst=ip_of(dst), proto=proto, version=6 if ":" in dst else 4)
+
+    def _source(self, sender: str, dst: str) -> str:
+        """The address that a machine asks from; one without any of the family asks from none."""
+        if ":" in dst:
+            return (None if sender == OUTSIDE else self._scene.server(sender).ip6) or "::"
+        return self._scene.outside if sender == OUTSIDE else self._scene.server(sender).ip
 
     def _from(self, sender: str) -> str:
         return self._nics[sender]
 
-    def _answer(self, verdict: Verdict) -> Answer | None:
+    def _answer(self, dst: str, verdict: Verdict) -> Answer | None:
         heard = self._listeners(verdict)
         if not isinstance(verdict, Delivered) or len(heard) != 1:
             return None
-        if OUTSIDE in heard and verdict.dst != _ip(self._scene.outside):
+        if OUTSIDE in heard and verdict.dst != ip_of(self._scene.outside):
             return None  # it left, but no machine beyond has that address
-        return Answer(next(iter(heard)), format_ip4(verdict.src))
+        return Answer(next(iter(heard)), format_ip(6 if ":" in dst else 4, verdict.src))
 
     def _listeners(self, verdict: Verdict) -> frozenset[str]:
         to = verdict.to if isinstance(verdict, Delivered) else ()
         return frozenset(self._names[nic_id] for nic_id in to if nic_id in self._names)
-
-
-def _ip(text: str) -> int:
-    return parse_ip4(text, what="an address of the probe")

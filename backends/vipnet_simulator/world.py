@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from vipnet_simulator.entry import SimulatorEntry
 from vipnet_simulator.index import Index, Place, build_index
 from vipnet_simulator.journey import Journey
-from vipnet_simulator.packets import OUTSIDE, Delivered, Dropped, Packet, Verdict
+from vipnet_simulator.packets import OUTSIDE, Delivered, Dropped, Packet, Step, Verdict
+from vipnet_simulator.wire import Forbidden, read_frame
 
 __all__ = ["LEG", "Connection", "World"]
 
@@ -51,6 +52,25 @@ class World:
         if packet.gratuitous and isinstance(verdict, Delivered):
             self._learn(packet, from_)
         return verdict
+
+    def send_frame(self, frame: bytes, *, from_: str) -> Verdict:
+        """Follow one frame, as bytes, from a NIC: what it is follows from the bytes alone."""
+        read = read_frame(frame)
+        if isinstance(read, Forbidden):
+            return Dropped(reason="forbidden-frame", steps=(Step("port-security", f"dropped: {read.why}"),))
+        port = self._index.ports.get(from_)
+        if port is None or read.to_everyone:
+            return self.send(replace(read.packet, everyone=read.to_everyone), from_=from_)
+        if read.to == self.router_mac(from_):
+            return self.send(read.packet, from_=from_)
+        target = next((other.nic_id for other in self._index.ports_of[port.network_id] if other.mac == read.to), read.to)
+        return self.send(replace(read.packet, onto=target), from_=from_)
+
+    def router_mac(self, nic_id: str) -> str | None:
+        """The MAC of the router in the subnet of a NIC."""
+        port = self._index.ports.get(nic_id)
+        gateway = None if port is None else self._index.gateways.get(port.network_id)
+        return None if gateway is None else gateway.mac
 
     def connect(self, packet: Packet, *, from_: str) -> Connection | Dropped:
         """Open a connection: it lives while its packets go the same way and `replace_entries` cut nothing on it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vipnet.testing import PacketPromises
+from vipnet.testing import Ipv6Promises, PacketPromises
 from vipnet.testing.controlled import ControlledNetwork
 
 
@@ -15,6 +15,10 @@ def network(controlled: ControlledNetwork) -> ControlledNetwork:
 
 class TestPacketsByVerbs(PacketPromises):
     """See `conftest.controlled` for the systems."""
+
+
+class TestPackets6ByVerbs(Ipv6Promises):
+    """The same systems over IPv6."""
 
 
 def test_nothing_is_left_to_do(controlled: ControlledNetwork) -> None:

@@ -12,6 +12,7 @@ from vipnet.testing.faults import Faults, FaultyBackend
 from vipnet.testing.network import Network, NetworkUnderTest, clear, converge
 from vipnet.testing.probe import Answer, Connection, Frame, Probe
 from vipnet.testing.promises import PacketPromises
+from vipnet.testing.promises6 import Ipv6Promises
 from vipnet.testing.scene import Group, Scene, SceneEip, Segment, Server, Vpc, standard_scene
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "FaultyBackend",
     "Frame",
     "Group",
+    "Ipv6Promises",
     "Network",
     "NetworkUnderTest",
     "PacketPromises",

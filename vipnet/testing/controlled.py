@@ -36,8 +36,9 @@ def build(cloud: Controller, scene: Scene) -> None:
     with cloud.transaction() as tx:
         tx.networks.create(EIP_NETWORK, "203.0.113.0/24", server_type="eip")
         for vpc in scene.vpcs:
-            cidr6 = "fd00::/16" if any(segment.gateway6 for segment in scene.segments if segment.vpc == vpc.name) else None
-                tx.vpcs.create(vpc.name, "192.168.0.0/16", cidr6=cidr6, external_access_mode=vpc.mode)
+            is_dual = any(segment.gateway6 for segment in scene.segments if segment.vpc == vpc.name)
+            cidr6 = "fd00::/16" if is_dual else None
+            tx.vpcs.create(vpc.name, "192.168.0.0/16", cidr6=cidr6, external_access_mode=vpc.mode)
         for segment in scene.segments:
             prefix6 = None if segment.gateway6 is None else _prefix(segment.gateway6)
             tx.networks.create(segment.name, _prefix(segment.gateway), vpc=segment.vpc, prefix6=prefix6)

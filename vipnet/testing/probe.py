@@ -6,15 +6,27 @@ its addresses, and tells who it is and whom it saw.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from vipnet.testing.scene import Scene
 
-__all__ = ["OUTSIDE", "VRRP_GROUP", "Announcement", "Answer", "Connection", "Frame", "Probe"]
+__all__ = [
+    "ALL_NODES",
+    "OUTSIDE",
+    "VRRP_GROUP",
+    "VRRP_GROUP6",
+    "Announcement",
+    "Answer",
+    "Connection",
+    "Frame",
+    "Probe",
+]
 
 OUTSIDE = "outside"
-VRRP_GROUP = "224.0.0.18"
+VRRP_GROUP, VRRP_GROUP6 = "224.0.0.18", "ff02::12"
+ALL_NODES = "ff02::1"
 
 Announcement = Literal["request", "reply"]
 
@@ -29,13 +41,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One raw frame, forged at will; `src` and `dst` are the addresses inside, ARP's sender and target.
+    """One raw frame, forged at will; `src` and `dst` are the addresses inside, of either family, ARP's sender and target.
 
-    `onto` says to whose MAC it is addressed: a machine's name, an IP (whoever answers ARP for it), None: to all (VRRP:
-    to its group). `mac` is the source MAC, also inside ARP; None: the sender's own.
+    `ns` and `na` are a neighbour solicitation and an unsolicited advertisement; their `dst` is the target, and a `src` of
+    "::" asks whether anybody has it. `onto` says to whose MAC it is addressed: a machine's name, an IP (whoever answers
+    for it), None: to all (VRRP, ND: to its group). `mac` is the source MAC, also inside ARP and ND; None: the sender's own.
     """
 
-    proto: Literal["arp-request", "arp-reply", "udp", "vrrp"]
+    proto: Literal["arp-request", "arp-reply", "ns", "na", "udp", "vrrp"]
     src: str
     dst: str
     onto: str | None = None
@@ -51,14 +64,17 @@ class Connection(Protocol):
 
 
 class Probe(Protocol):
-    """Asks one network."""
+    """Asks one network. The family of an address is seen from its text."""
 
     def refresh(self, scene: Scene) -> None:
         """Take notice that what is installed has become that of `scene`."""
         ...
 
     def hold(self, server: str, vip: str, form: Announcement = "request") -> None:
-        """Let a server take a VIP, as keepalived would: it has the address, others no more, and it announces it."""
+        """Let a server take a VIP, as keepalived would: it has the address, others no more, and it announces it.
+
+        `form` is ARP's; an IPv6 address is announced by an unsolicited advertisement.
+        """
         ...
 
     def drop(self, server: str, vip: str) -> None:
@@ -82,9 +98,16 @@ class Probe(Protocol):
         ...
 
     def resolves(self, sender: str, ip: str) -> bool:
-        """Whether anybody answers ARP for an address."""
+        """Whether anybody answers ARP or neighbour discovery for an address."""
         ...
 
     def heard(self, sender: str, frame: Frame) -> frozenset[str]:
         """Send a frame; return the machines that it was delivered to."""
+        ...
+
+    def carried(self, sender: str, make: Callable[[bytes], Sequence[bytes]]) -> frozenset[str]:
+        """Send the frames that `make` makes around a mark; return the machines that every one of them was delivered to.
+
+        The sender is a server; each frame holds the mark once, behind the end of its packet if nowhere else.
+        """
         ...

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any
 
+from vipnet.addresses import format_ip6, link_local
 from vipnet.lab import Lab, LabNode
 from vipnet.testing import frames
 from vipnet.testing.probe import OUTSIDE, Announcement, Answer, Frame
@@ -22,7 +23,9 @@ __all__ = ["RealProbe"]
 SILENCE = 0.3
 """Seconds without an answer that count as none; answers come within milliseconds."""
 
-_ALL, _ARP = 0x0003, 0x0806
+_ALL, _ARP, _IPV6 = 0x0003, 0x0806, 0x86DD
+_ICMP, _ICMP6 = 1, 58
+_ECHO_REPLY, _ECHO_REPLY6 = 0, 129
 _ADDRESSED = {socket.PACKET_HOST, socket.PACKET_BROADCAST, socket.PACKET_MULTICAST}
 
 
@@ -69,8 +72,7 @@ class RealProbe:
                 self.drop(before, vip)
             self._address("add", server, vip)
             self._holders[place] = server
-        operation = 1 if form == "request" else 2
-        self._emit(server, frames.arp(operation, self._mac(server), vip, vip))
+        self._emit(server, self._claim(server, vip, form))
 
     def drop(self, server: str, vip: str) -> None:
         place = (self._scene.server(server).segment, vip)
@@ -78,8 +80,13 @@ class RealProbe:
             self._address("del", server, vip)
             del self._holders[place]
 
+    def _claim(self, server: str, vip: str, form: Announcement) -> bytes:
+        if ":" in vip:
+            return frames.neighbour_advertisement(self._mac(server), vip, vip)
+        return frames.arp(1 if form == "request" else 2, self._mac(server), vip, vip)
+
     def udp(self, sender: str, dst: str, *, src: str | None = None, size: int = 64) -> Answer | None:
-        with self._socket(sender, src, socket.SOCK_DGRAM) as datagrams:
+        with self._socket(sender, dst, src, socket.SOCK_DGRAM) as datagrams:
             try:
                 datagrams.connect((dst, PORT))  # from now on answers of others are not received
                 datagrams.send(bytes(size))
@@ -90,7 +97,7 @@ class RealProbe:
         return _said(answer)
 
     def tcp(self, sender: str, dst: str, *, src: str | None = None) -> Answer | None:
-        with self._socket(sender, src, socket.SOCK_STREAM) as stream:
+        with self._socket(sender, dst, src, socket.SOCK_STREAM) as stream:
             try:
                 stream.connect((dst, PORT))
                 return _said(stream.recv(200))
@@ -98,17 +105,18 @@ class RealProbe:
                 return None
 
     def ping(self, sender: str, dst: str, *, src: str | None = None) -> bool:
-        mark, raw = os.urandom(8), self._nodes[sender].call(partial(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1))
-        with raw:
-            raw.bind((src or "", 0))
+        mark, is_ip6 = os.urandom(8), ":" in dst
+        at, kind = (0, _ECHO_REPLY6) if is_ip6 else (20, _ECHO_REPLY)  # a raw IPv6 socket does not show the header
+        with self._socket(sender, dst, src, socket.SOCK_RAW, _ICMP6 if is_ip6 else _ICMP) as raw:
             try:
-                raw.sendto(frames.echo_request(int.from_bytes(mark[:2]), mark), (dst, 0))
+                raw.sendto(frames.echo_request(mark, version=6 if is_ip6 else 4), (dst, 0))
             except OSError:
                 return False
-            return _received(raw, lambda packet, peer: packet.endswith(mark) and packet[20] == 0 and peer[0] == dst) is not None
+            is_answer = partial(_is_from, dst, lambda packet: packet.endswith(mark) and packet[at] == kind)
+            return _received(raw, is_answer) is not None
 
     def connect(self, sender: str, dst: str) -> _Connection:
-        stream = self._socket(sender, None, socket.SOCK_STREAM)
+        stream = self._socket(sender, dst, None, socket.SOCK_STREAM)
         self._connections.append(stream)
         try:
             stream.connect((dst, PORT))
@@ -121,13 +129,20 @@ class RealProbe:
         return self._resolve(sender, ip) is not None
 
     def heard(self, sender: str, frame: Frame) -> frozenset[str]:
-        mark = os.urandom(8)
         source = self._mac(sender) if frame.mac is None else frames.mac_bytes(frame.mac)
+        target = self._target(sender, frame.onto)
+        return self.carried(sender, lambda mark: [frames.build(frame, source=source, target=target, mark=mark)])
+
+    def carried(self, sender: str, make: Callable[[bytes], Sequence[bytes]]) -> frozenset[str]:
+        mark = os.urandom(8)
+        sent = make(mark)
         for ear in self._ears.values():
             _drain(ear)
-        self._emit(sender, frames.build(frame, source=source, target=self._target(sender, frame.onto), mark=mark))
+        for frame in sent:
+            self._emit(sender, frame)
         self._check_that_it_is_heard(sender)
-        return frozenset(name for name, ear in self._ears.items() if name != sender and mark in _drain(ear))
+        heard = {name: _drain(ear).count(mark) for name, ear in self._ears.items() if name != sender}
+        return frozenset(name for name, times in heard.items() if times >= len(sent))
 
     def _check_that_it_is_heard(self, sender: str) -> None:
         # What comes after the frame, the same way, is answered: so the frame itself was dealt with before.
@@ -142,16 +157,26 @@ class RealProbe:
         if onto is None or onto in self._nodes:
             return None if onto is None else self._mac(onto)
         found = self._resolve(sender, onto)
-        assert found is not None, f"nobody answers ARP for {onto}"
+        assert found is not None, f"nobody answers for {onto}"
         return found
 
     def _resolve(self, sender: str, ip: str) -> bytes | None:
+        if ":" in ip:
+            return self._resolve6(sender, ip)
         own = self._scene.outside if sender == OUTSIDE else self._scene.server(sender).ip
         with self._nodes[sender].call(partial(_packet_socket, _ARP)) as ear:
             ear.send(frames.arp(1, self._mac(sender), own, ip))
             asked = socket.inet_aton(ip)
             frame = _received(ear, lambda frame, _: frame[20:22] == b"\0\2" and frame[28:32] == asked)
         return None if frame is None else frame[22:28]
+
+    def _resolve6(self, sender: str, ip: str) -> bytes | None:
+        own = format_ip6(link_local(self._nodes[sender].mac))
+        with self._nodes[sender].call(partial(_packet_socket, _IPV6)) as ear:
+            ear.send(frames.neighbour_solicitation(self._mac(sender), own, ip))
+            kind, asked = bytes([frames.ADVERTISEMENT]), frames.address_bytes(ip)
+            frame = _received(ear, lambda frame, _: frame[54:55] == kind and frame[62:78] == asked)
+        return None if frame is None else frame[80:86]
 
     def _mac(self, name: str) -> bytes:
         return frames.mac_bytes(self._nodes[name].mac)
@@ -160,10 +185,12 @@ class RealProbe:
         self._ears[sender].send(frame)
 
     def _address(self, verb: str, server: str, vip: str) -> None:
-        self._nodes[server].run("ip", "address", verb, f"{vip}/32", "dev", "eth0")
+        alone = [f"{vip}/128", *(["nodad"] if verb == "add" else [])] if ":" in vip else [f"{vip}/32"]
+        self._nodes[server].run("ip", "address", verb, *alone, "dev", "eth0")
 
-    def _socket(self, sender: str, src: str | None, kind: socket.SocketKind) -> socket.socket:
-        opened = self._nodes[sender].call(partial(socket.socket, socket.AF_INET, kind))
+    def _socket(self, sender: str, dst: str, src: str | None, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
+        family = socket.AF_INET6 if ":" in dst else socket.AF_INET
+        opened = self._nodes[sender].call(partial(socket.socket, family, kind, protocol))
         opened.settimeout(SILENCE)
         opened.bind((src or "", 0))
         return opened
@@ -173,7 +200,16 @@ def _added(lab: Lab, scene: Scene, name: str) -> LabNode:
     server = scene.server(name)
     segment = scene.segment(server.segment)
     address = f"{server.ip}/{segment.length}"
-    return lab.add_server(name, device=server.device, mac=server.mac, address=address, gateway=segment.gateway_ip)
+    gateway6, _, length6 = (segment.gateway6 or "").partition("/")
+    return lab.add_server(
+        name,
+        device=server.device,
+        mac=server.mac,
+        address=address,
+        gateway=segment.gateway_ip,
+        address6=f"{server.ip6}/{length6}" if server.ip6 else None,
+        gateway6=gateway6 if server.ip6 else None,
+    )
 
 
 def _packet_socket(protocol: int) -> socket.socket:
@@ -193,6 +229,10 @@ def _received(ear: socket.socket, wanted: Callable[[bytes, Any], bool]) -> bytes
         if wanted(frame, peer):
             return frame
     return None
+
+
+def _is_from(dst: str, wanted: Callable[[bytes], bool], packet: bytes, peer: Any) -> bool:
+    return peer[0] == dst and wanted(packet)
 
 
 def _drain(ear: socket.socket) -> bytes:

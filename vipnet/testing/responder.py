@@ -27,9 +27,10 @@ class Responders:
         self._stop, stopped = socket.socketpair()
         self._watch(stopped, lambda: None)
         for name, node in nodes.items():
-            datagrams, streams = node.call(_listen)
-            self._watch(datagrams, partial(_answer, datagrams, name))
-            self._watch(streams, partial(self._accept, streams, name))
+            for family in (socket.AF_INET, socket.AF_INET6):
+                datagrams, streams = node.call(partial(_listen, family))
+                self._watch(datagrams, partial(_answer, datagrams, name))
+                self._watch(streams, partial(self._accept, streams, name))
         self._thread = threading.Thread(target=self._serve, args=(stopped,), name="responders", daemon=True)
         self._thread.start()
 
@@ -71,16 +72,26 @@ class Responders:
             connection.close()
 
 
-def _listen() -> tuple[socket.socket, socket.socket]:
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+def _listen(family: socket.AddressFamily) -> tuple[socket.socket, socket.socket]:
+    datagrams = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET:
+        datagrams.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    else:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     datagrams.bind(("", PORT))
-    return datagrams, socket.create_server(("", PORT), backlog=64)
+    return datagrams, socket.create_server(("", PORT), family=family, backlog=64)
 
 
 def _answer(datagrams: socket.socket, name: str) -> None:
-    question, ancillary, _, sender = datagrams.recvmsg(_LARGEST, socket.CMSG_SPACE(12))
-    _, _, asked = struct.unpack("=i4s4s", ancillary[0][2])
-    information = struct.pack("=i4s4s", 0, asked, asked)
+    question, ancillary, _, sender = datagrams.recvmsg(_LARGEST, socket.CMSG_SPACE(20))
+    level, kind, asked = ancillary[0]
     answer = f"{name} {sender[0]}\n".encode().ljust(len(question))
-    datagrams.sendmsg([answer], [(socket.IPPROTO_IP, _IP_PKTINFO, information)], 0, sender)
+    datagrams.sendmsg([answer], [(level, kind, _from_there(asked))], 0, sender)
+
+
+def _from_there(asked: bytes) -> bytes:
+    """What sends an answer from the address that was asked: struct in_pktinfo of ip(7), in6_pktinfo of ipv6(7)."""
+    if len(asked) == 12:
+        return struct.pack("=i4s4s", 0, asked[8:], asked[8:])
+    return asked[:16] + bytes(4)
