@@ -181,9 +181,11 @@ class Released:
     """An address whose old life has ended and must not leak: unmapped, moved to another VPC, or taken from a port.
 
     `eip` is the public address of a mapping that went (None: a private address left a port), `ip` the private IPv4 one.
+    `eip_id` is set when the EIP left its VPC's router, where it was counted.
     """
 
     vpc_id: str
     network_id: str
     ip: int
     eip: int | None
+    eip_id: str | None = None
