@@ -192,7 +192,7 @@ def test_what_is_about_one_object_reads_no_table_whole(tmp_path: Path, monkeypat
     monkeypatch.setattr("vipnet.stored._WORTH", 0)
     monkeypatch.setattr("vipnet.stored._FEW", 0)
     monkeypatch.setattr("vipnet.sqlsource.SqlSource.all", _refuse_to_read)
-    monkeypatch.setattr("vipnet.controller.resync", None)  # of a backend without stamps each new process would look at all
+    monkeypatch.setattr("vipnet.plane.repair_plan", None)  # of a backend without stamps each new process would look at all
     monkeypatch.setattr(DictBackend, "adopt", _known)
     for verb in ONE_AT_A_TIME.values():
         with opened(tmp_path / "s.db", backend, World(), by_key=True) as cloud:

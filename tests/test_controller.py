@@ -10,6 +10,7 @@ import pytest
 from plane import DictBackend
 
 import vipnet
+from vipnet.accounts import Closing
 from vipnet.config import Config
 from vipnet.controller import Controller
 from vipnet.model import Vip
@@ -92,8 +93,8 @@ def test_a_lost_answer_leaves_the_change_pending_and_apply_finishes_it(tmp_path:
     cloud.close()
 
 
-def _killed(revisions: Iterable[int], stamp: str) -> None:
-    raise KeyboardInterrupt(f"while finishing {revisions} at {stamp!r}")
+def _killed(revisions: Iterable[int], stamp: str, closing: Closing) -> None:
+    raise KeyboardInterrupt(f"while finishing {revisions} at {stamp!r} with {closing}")
 
 
 @pytest.mark.parametrize("when", ["before programming", "after programming", "before the flush"])

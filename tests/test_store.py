@@ -64,7 +64,7 @@ def test_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
     before = (tmp_path / "s.db").read_bytes()
     with pytest.raises(vipnet.InputParameterError) as caught:
         controller(tmp_path / "s.db")
-    expected = f"store sqlite:///{tmp_path}/s.db has schema 7; this vipnet knows schemas up to 1; use a newer vipnet"
+    expected = f"store sqlite:///{tmp_path}/s.db has schema 7; this vipnet knows schemas up to 2; use a newer vipnet"
     assert caught.value.details == expected
     assert (tmp_path / "s.db").read_bytes() == before
 

@@ -119,7 +119,11 @@ class Backend(ABC, Generic[E]):
         """
 
     def steps(self, plan: Plan[E]) -> Iterable[TargetPlan[E]]:
-        """Order a plan into steps for `apply`. Default: each target once, by name."""
+        """Order a plan into steps for `apply`; those that are `last`, at the end. Default: each target once, by name.
+
+        What a mapping that goes has counted must not go before: it is kept, where no packet reaches it, for a step that is
+        `last`, or no step is.
+        """
         return plan.targets
 
     def audit(self, expected: Mapping[str, E]) -> dict[str, E]:  # noqa: ARG002 -- for those that override it
@@ -156,6 +160,14 @@ class Backend(ABC, Generic[E]):
         """What was counted of installed mappings, by EIP id; whose counter is missing has lost it. Default: nothing is counted.
 
         Asked by any thread, also while another one is in `apply`. Raises DataplaneError when the system cannot be reached.
+        """
+        return {}
+
+    def closed(self, ended: Iterable[Released]) -> Mapping[str, Counters]:  # noqa: ARG002 -- for those that override it
+        """What was counted of mappings that have gone, by EIP id; whose counter is missing has lost it. Default: nothing.
+
+        Each has an `eip_id`. Asked between the steps of a change and those of them that are `last`, again if somebody died
+        there. Raises DataplaneError when the system cannot be reached.
         """
         return {}
 

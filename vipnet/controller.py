@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from vipnet.accounts import Closing
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
@@ -23,7 +24,7 @@ from vipnet.model import Address, Eip
 from vipnet.naming import naming
 from vipnet.operations.draft import Draft, Progress, World
 from vipnet.plan import Plan
-from vipnet.plane import Plane
+from vipnet.plane import Plane, Programmed
 from vipnet.reconcile import Quarantined, Refused, Work
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
@@ -155,9 +156,19 @@ class Controller(AllVerbs):
         return Viewer(self._topology, transitions, clock=self._world.clock)
 
     def counted(self, eip: Eip) -> Counters | None:
-        if any(eip.id in pending.transitions for pending in self._pending):  # not programmed yet, or no more
-            return None
-        return self._plane.counted(self._topology, eip)
+        while True:
+            # In this order: what another thread does in between, or another process, then shows in a newer account.
+            revision, topology = self._revision, self._topology
+            if any(eip.id in pending.transitions for pending in self._pending):  # not programmed yet, or no more
+                return None
+            live = self._plane.counted(topology, eip)
+            account = self._store.account(eip.id)
+            if account is None or account.revision <= revision:
+                return live if account is None else account.counters if live is None else account.counters + live
+            with self._lock:
+                if self._open is not None:
+                    return account.counters
+                self._refresh(with_pending=False)
 
     def _refresh(self, *, with_pending: bool) -> None:
         """Fold in what other processes did to the model: O(what they did).
@@ -241,32 +252,48 @@ class Controller(AllVerbs):
         )
         self._world.progress("storing the change")
         self._store.begin(changes, pending)
-        self._revision, previous = pending.revision, self._topology
-        self._topology = draft.topology.settled()
+        previous = self._topology
         self._pending.append(pending)
+        self._topology = draft.topology.settled()
+        self._revision = pending.revision
         try:
-            aside = self._program(work, sets_aside=draft.sets_aside)
+            done = self._program(work, pending, sets_aside=draft.sets_aside)
         except Refused as refusal:
             self._store.cancel(changes, pending.revision)
             self._topology = previous
             self._pending.remove(pending)
             raise self._plane.refusal(work, refusal) from refusal
+        aside = done.aside
+        try:
+            aside += self._finish(done)
+        except DataplaneError as error:  # it is programmed all the same
+            draft.warnings.append(f"what counted mappings that ended is still there: {error.details}; apply takes it away")
         draft.warnings += [f"{one.object} was set aside: {one.reason}; apply tries it again" for one in aside]
-        self._finish()
         return work.plan
 
-    def _program(self, work: Work, *, sets_aside: bool) -> list[Quarantined]:
+    def _program(self, work: Work, pending: Pending, *, sets_aside: bool) -> Programmed:
         try:
-            return self._plane.program(work, self._topology, sets_aside=sets_aside)
+            return self._plane.program(work, self._topology, pending, sets_aside=sets_aside)
         except DataplaneError as error:
             raise DataplaneError(
                 f"{error.details}; the change is stored as revision {self._revision} and pending, the next apply finishes it",
                 pending=True,
             ) from error
 
-    def _finish(self) -> None:
-        self._store.finish([pending.revision for pending in self._pending], self._plane.stamp())
+    def _finish(self, done: Programmed) -> list[Quarantined]:
+        """Mark what is programmed, and then take away what was kept to be counted; return what of it was refused.
+
+        Raises DataplaneError when that cannot be reached. Whoever fails or dies at it has left no stamp: the next begins
+        with a resync, which finds it.
+        """
+        stamp = "" if done.last else self._plane.stamp()
+        self._store.finish([pending.revision for pending in self._pending], stamp, done.closing)
         self._pending = []
+        if not done.last:
+            return []
+        aside = self._plane.conclude(done, self._topology)
+        self._store.finish([], self._plane.stamp(), Closing())
+        return aside
 
     def _finish_pending(self) -> None:
         """Before anything else; it reloads the model, in which addresses that were leaving are now free."""
@@ -283,12 +310,12 @@ class Controller(AllVerbs):
         return not self._pending and self._plane.is_as_left(self._store.stamp)
 
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
-        plan, aside = self._plane.resync(self._topology, self._pending)
+        done = self._plane.resync(self._topology, self._pending)
         had_pending = bool(self._pending)
-        self._finish()
+        self._finish(done)
         if had_pending and any(address.state == "leaving" for address in self._topology.all(Address)):
             self._load()  # the store knows which of them are free now, and which rest
-        return plan, aside
+        return done.plan, list(self._plane.quarantined)
 
     # ------------------------------------------------------------------------------------------------- the data plane
 

@@ -271,7 +271,9 @@ def released(before: dict[str, Intent], after: dict[str, Intent]) -> list[Releas
         match old:
             case EipMapping():
                 if not isinstance(new, EipMapping) or (new.vpc_id, new.eip, new.vip) != (old.vpc_id, old.eip, old.vip):
-                    ended.append(Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=old.vip, eip=old.eip))
+                    stays = isinstance(new, EipMapping) and new.vpc_id == old.vpc_id
+                    left = None if stays else old.eip_id
+                    ended.append(Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=old.vip, eip=old.eip, eip_id=left))
             case PortSecurity():
                 ended += _left(old, new if isinstance(new, PortSecurity) else None)
             case _:

@@ -184,7 +184,7 @@ class Released:
     """An address whose old life has ended and must not leak: unmapped, moved to another VPC, or taken from a port.
 
     `eip` is the public address of a mapping that went (None: a private address left a port), `ip` the private one, of IP
-    `version`.
+    `version`. `eip_id` is set when the EIP left its VPC's router, where it was counted.
     """
 
     vpc_id: str
@@ -192,3 +192,4 @@ class Released:
     ip: int
     eip: int | None
     version: Literal[4, 6] = 4
+    eip_id: str | None = None

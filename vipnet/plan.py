@@ -60,7 +60,8 @@ class TargetPlan(Generic[E]):
     """What changes in one target; `replace` holds pairs (old, new).
 
     `fresh` are the keys of what is created for the first time, None: all of it is. Whatever else is created was there
-    before, and what the data plane kept in it, like a counter, is lost.
+    before, and what the data plane kept in it, like a counter, is lost. `last`: it holds what ended mappings had counted,
+    and is carried out when that is in the accounts.
     """
 
     target: str
@@ -68,6 +69,7 @@ class TargetPlan(Generic[E]):
     replace: tuple[tuple[E, E], ...] = ()
     delete: tuple[E, ...] = ()
     fresh: frozenset[str] | None = None
+    last: bool = False
 
     def __len__(self) -> int:
         return len(self.create) + len(self.replace) + len(self.delete)

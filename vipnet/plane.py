@@ -6,23 +6,46 @@ Everything here is between a snapshot of the model and the backend; the store, l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from vipnet.accounts import Closing
 from vipnet.backend import Backend
 from vipnet.config import Config
 from vipnet.derive import Scope, derive
 from vipnet.errors import DataplaneError
-from vipnet.intents import EipMapping, Intent
+from vipnet.intents import EipMapping, Intent, Released
 from vipnet.model import Eip
 from vipnet.naming import named
 from vipnet.operations.draft import Draft, Progress
-from vipnet.plan import Plan
-from vipnet.reconcile import Quarantined, Refused, Work, change_work, program, program_what_can, resync, resync_plan
+from vipnet.plan import Plan, TargetPlan
+from vipnet.reconcile import (
+    Quarantined,
+    Refused,
+    Work,
+    change_work,
+    in_order,
+    program,
+    program_what_can,
+    repair_plan,
+    resync_plan,
+)
 from vipnet.store import Pending
 from vipnet.topology import Topology
 from vipnet.views import Counters
 
-__all__ = ["Plane"]
+__all__ = ["Plane", "Programmed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Programmed:
+    """What was carried out, up to where its revisions may be marked: what was set aside, what goes to the accounts, and the
+    steps that are to follow then."""
+
+    plan: Plan[Any]
+    aside: list[Quarantined]
+    closing: Closing
+    last: list[TargetPlan[Any]]
 
 
 class Plane:
@@ -49,25 +72,37 @@ class Plane:
         changes, strict = draft.topology.changes(), not draft.sets_aside
         return change_work(self.backend, self._config, base, draft.topology, changes, strict=strict)
 
-    def program(self, work: Work, topology: Topology, *, sets_aside: bool) -> list[Quarantined]:
-        """Carry a change out, and cut what lived on released addresses; return what was set aside.
+    def program(self, work: Work, topology: Topology, pending: Pending, *, sets_aside: bool) -> Programmed:
+        """Carry a change out, and cut what lived on released addresses.
 
         Raises Refused when all of it was taken back, DataplaneError when the outcome is not known.
         """
         self._progress("programming the data plane")
+        steps, last = in_order(self.backend, work.plan)
         found = list(work.aside)
         try:
             if sets_aside:
-                found += program_what_can(self.backend, work.plan)
+                found += program_what_can(self.backend, steps)
             else:
-                program(self.backend, work.plan)
+                program(self.backend, steps)
             self.backend.flush(work.released)
+            closing = self._closing(topology, [pending])
         except Refused:
             raise
         except BaseException:
             self._synced = False
             raise
         aside = _named(found, topology)
+        self.quarantined = (*self.quarantined, *aside)
+        return Programmed(work.plan, aside, closing, last)
+
+    def conclude(self, done: Programmed, topology: Topology) -> list[Quarantined]:
+        """Carry out the last steps of what is marked as programmed; return what was refused. Raises DataplaneError."""
+        try:
+            aside = _named(program_what_can(self.backend, done.last), topology)
+        except BaseException:
+            self._synced = False
+            raise
         self.quarantined = (*self.quarantined, *aside)
         return aside
 
@@ -111,17 +146,27 @@ class Plane:
         self._synced &= not plan  # the backend has seen it now and will call it unchanged, and still it is to be repaired
         return plan, aside
 
-    def resync(self, topology: Topology, pending: Sequence[Pending]) -> tuple[Plan[Any], list[Quarantined]]:
+    def resync(self, topology: Topology, pending: Sequence[Pending]) -> Programmed:
         """Make what is installed what it should be, with all that `pending` revisions left to do."""
         self.require_usable()
         self._progress("comparing with the data plane, programming what differs")
         came = self._came(topology, pending)
-        plan, found = resync(self.backend, self._config, topology, came)
-        self.backend.flush([entry for revision in pending for entry in revision.released])
+        plan, found = repair_plan(self.backend, self._config, topology, came)
+        steps, last = in_order(self.backend, plan)
+        found += program_what_can(self.backend, steps)
+        self.backend.flush(_released(pending))
         self.backend.announce(came.values())
+        closing = self._closing(topology, pending)
         self.quarantined = tuple(_named(found, topology))
         self._synced = True
-        return plan, list(self.quarantined)
+        return Programmed(plan, list(self.quarantined), closing, last)
+
+    def _closing(self, topology: Topology, pending: Iterable[Pending]) -> Closing:
+        """What goes to the accounts by what revisions ended; of an EIP that is gone itself, nothing."""
+        left = {id for revision in pending for id, word in revision.transitions.items() if word in ("dissociate", "deallocate")}
+        gone = frozenset(id for id in left if topology.get(Eip, id) is None)
+        ended = [one for one in _released(pending) if one.eip_id is not None and one.eip_id not in gone]
+        return Closing(self.backend.closed(ended) if ended else {}, gone)
 
     def _came(self, topology: Topology, pending: Iterable[Pending]) -> dict[str, Intent]:
         """What pending revisions mapped."""
@@ -129,13 +174,17 @@ class Plane:
         return derive(topology, self._config, touched)
 
     def counted(self, topology: Topology, eip: Eip) -> Counters | None:
-        """What an EIP's mapping has counted; None: it is mapped to nothing, or nothing counts."""
+        """What an EIP's present mapping has counted; None: it is mapped to nothing, or nothing counts."""
         found = derive(topology, self._config, [Scope("eip", eip.id)]).values()
         mappings = [intent for intent in found if isinstance(intent, EipMapping)]
         if not mappings:
             return None
         self.require_usable()
         return self.backend.counters(mappings).get(eip.id)
+
+
+def _released(pending: Iterable[Pending]) -> list[Released]:
+    return [entry for revision in pending for entry in revision.released]
 
 
 def _named(found: Iterable[Quarantined], topology: Topology) -> list[Quarantined]:

@@ -7,7 +7,7 @@ and the reason, because one bad object must never stop the others.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vipnet.backend import Backend, needs
@@ -19,7 +19,18 @@ from vipnet.plan import Plan, TargetPlan, diff
 from vipnet.topology import Topology
 from vipnet.working import Change
 
-__all__ = ["Quarantined", "Refused", "Work", "change_work", "compile_all", "program", "program_what_can", "resync"]
+__all__ = [
+    "Quarantined",
+    "Refused",
+    "Work",
+    "change_work",
+    "compile_all",
+    "in_order",
+    "program",
+    "program_what_can",
+    "repair_plan",
+    "resync_plan",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,10 @@ def change_work(
     scopes |= scopes_of(topology, (change.after for change in changes if change.after is not None))
     before, after = derive(base, config, scopes), derive(topology, config, scopes)
     desired, aside = (compile_strictly(backend, after.values()), []) if strict else compile_all(backend, after)
-    return Work(before, after, diff(_compiled(backend, before), desired), released(before, after), aside)
+    there, absent = compile_all(backend, before)
+    never = {one.object for one in absent}
+    ended = [item if f"eip:{item.eip_id}" not in never else replace(item, eip_id=None) for item in released(before, after)]
+    return Work(before, after, diff(there, desired), ended, aside)
 
 
 def compile_strictly(backend: Backend[Any], intents: Collection[Intent]) -> dict[str, Any]:
@@ -104,13 +118,13 @@ def _compile_each(backend: Backend[Any], intents: Mapping[str, Intent]) -> tuple
     return entries, aside
 
 
-def program(backend: Backend[Any], plan: Plan[Any]) -> None:
-    """Carry a plan out, step by step; when a step is refused, take the earlier ones back and raise Refused.
+def program(backend: Backend[Any], steps: Iterable[TargetPlan[Any]]) -> None:
+    """Carry steps out; when one is refused, take the earlier ones back and raise Refused.
 
     Raises DataplaneError when a target cannot be reached or its answer was lost; then nothing is taken back.
     """
     done: list[TargetPlan[Any]] = []
-    for step in backend.steps(plan):
+    for step in steps:
         reasons = backend.apply(step)
         if reasons:
             for earlier in reversed(done):
@@ -131,25 +145,30 @@ def resync_plan(backend: Backend[Any], config: Config, topology: Topology) -> tu
     return diff(backend.audit(desired), desired), aside
 
 
-def resync(
+def repair_plan(
     backend: Backend[Any], config: Config, topology: Topology, came: Mapping[str, Intent]
 ) -> tuple[Plan[Any], list[Quarantined]]:
-    """Make the data plane what it should be; what it refuses is set aside. Returns what was to be done, and what was not.
+    """The plan of a resync that is to be carried out, and what the backend cannot keep.
 
     `came`, by id, is what may never have been installed yet; whatever else is missing was there before.
     """
     plan, aside = resync_plan(backend, config, topology)
-    plan = plan.repairing(frozenset(_compiled(backend, came)))
-    return plan, aside + program_what_can(backend, plan)
+    return plan.repairing(frozenset(_compiled(backend, came))), aside
 
 
-def program_what_can(backend: Backend[Any], plan: Plan[Any]) -> list[Quarantined]:
-    """Carry a plan out, step by step, without what is refused, and return that.
+def in_order(backend: Backend[Any], plan: Plan[Any]) -> tuple[list[TargetPlan[Any]], list[TargetPlan[Any]]]:
+    """The steps of a plan: those to begin with, and those that are `last`."""
+    steps = list(backend.steps(plan))
+    return [step for step in steps if not step.last], [step for step in steps if step.last]
+
+
+def program_what_can(backend: Backend[Any], steps: Iterable[TargetPlan[Any]]) -> list[Quarantined]:
+    """Carry steps out without what is refused, and return that.
 
     Raises DataplaneError when a target cannot be reached or its answer was lost.
     """
     aside: list[Quarantined] = []
-    for step in backend.steps(plan):
+    for step in steps:
         refused = dict(_apply_what_can(backend, step))
         aside += [Quarantined(key, reason) for key, reason in refused.items()]
     return aside

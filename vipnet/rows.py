@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vipnet.addresses import format_ip, ip_of
 from vipnet.model import Address, Thing
 from vipnet.topology import INDEXES, KINDS
+from vipnet.views import Counters
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Index, MetaData, Table
@@ -35,6 +36,8 @@ _TABLE_NAMES = {"InstanceGroup": "instancegroups", "Address": "addresses"}
 class Schema:
     """The tables: `meta` (schema version, binding, stamp), `revisions`, `changes` (their log), one for each kind of object.
 
+    `accounts`: what mappings of EIPs had counted that have ended.
+
     `blocks`: which addresses have a row, 4,096 in a row, so that pools are made without reading each address.
     """
 
@@ -43,6 +46,7 @@ class Schema:
     revisions: Table
     changes: Table
     blocks: Table
+    accounts: Table
     tables: Mapping[type[Thing], Table]
 
 
@@ -79,8 +83,15 @@ def make_schema() -> Schema:
         Column("first", String(39), primary_key=True),
         Column("bits", LargeBinary, nullable=False),
     )
+    accounts = Table(
+        "accounts",
+        metadata,
+        Column("eip_id", String(300), primary_key=True),
+        Column("revision", BigInteger, nullable=False),
+        *(Column(item.name, Boolean if item.type == "bool" else BigInteger, nullable=False) for item in fields(Counters)),
+    )
     tables = {kind: Table(table_name(kind), metadata, *_columns(kind), *_indexes(kind)) for kind in KINDS}
-    return Schema(metadata, meta, revisions, changes, blocks, tables)
+    return Schema(metadata, meta, revisions, changes, blocks, accounts, tables)
 
 
 def table_name(kind: type[Any]) -> str:

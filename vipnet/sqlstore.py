@@ -6,14 +6,28 @@ import itertools
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Engine, Table, bindparam, create_engine, event, func, inspect, literal_column, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    inspect,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
+from vipnet.accounts import Account, Closing, added
 from vipnet.addresses import format_ip
 from vipnet.blocks import Block, blocks_of
 from vipnet.errors import InputParameterError
@@ -24,11 +38,12 @@ from vipnet.rows import decoded, decoded_by_name, encoded, key_of, make_schema
 from vipnet.sqlsource import SqlSource, read_all, usable
 from vipnet.store import Loaded, News, Pending, StaleError
 from vipnet.topology import KINDS, Snapshot
+from vipnet.views import Counters
 from vipnet.working import Change
 
 __all__ = ["KEPT_REVISIONS", "MOST_LOGGED", "SCHEMA_VERSION", "SqlStore"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KEPT_REVISIONS = 10_000
 """How many revisions the log of changes reaches back; a process that slept longer reads everything anew."""
 
@@ -37,6 +52,8 @@ MOST_LOGGED = 10_000
 
 _BATCH = 10_000
 """Rows handed to the database at once: the rows of a million objects need not be in memory together."""
+
+_COUNTED = tuple(item.name for item in fields(Counters))
 
 KINDS_BY_NAME = {kind.__name__: kind for kind in KINDS}
 
@@ -71,6 +88,9 @@ class SqlStore:
             raise InputParameterError(
                 f"store {self.url} has schema {version}; this vipnet knows schemas up to {SCHEMA_VERSION}; use a newer vipnet"
             )
+        if version < SCHEMA_VERSION:  # 2 has a table more
+            self._schema.metadata.create_all(sql)
+            self._set_meta(sql, "schema", str(SCHEMA_VERSION))
 
     def _meta(self, sql: Connection) -> dict[str, str]:
         return {row.key: row.value for row in sql.execute(self._schema.meta.select())}
@@ -162,12 +182,14 @@ class SqlStore:
                 sql.execute(self._schema.changes.insert(), _log(changes, pending.revision))
             self._write(sql, _begun(changes))
 
-    def finish(self, revisions: Iterable[int], stamp: str) -> None:
+    def finish(self, revisions: Iterable[int], stamp: str, closing: Closing) -> None:
         addresses, table, log = self._schema.tables[Address], self._schema.revisions, self._schema.changes
         numbers = list(revisions)
         with self._transaction() as sql:
             if numbers:
-                sql.execute(table.update().where(table.c.id.in_(numbers)).values(state="programmed"))
+                mine = table.c.id.in_(numbers), table.c.state == "pending"
+                if sql.execute(table.update().where(*mine).values(state="programmed")).rowcount:
+                    self._close_accounts(sql, closing, max(numbers))
                 leaving = addresses.c.state == literal_column("'leaving'")  # as in the condition of the index
                 free = sql.execute(addresses.select().where(leaving, addresses.c.until.is_(None))).all()
                 self._write(sql, [Change(decoded(Address, row), None) for row in free])
@@ -176,6 +198,31 @@ class SqlStore:
                 sql.execute(log.delete().where(log.c.revision <= old))
                 sql.execute(table.delete().where(table.c.id <= old))
             self._set_meta(sql, "stamp", stamp)
+
+    def account(self, eip_id: str) -> Account | None:
+        with self._transaction() as sql:
+            return self._account(sql, eip_id)
+
+    def _account(self, sql: Connection, eip_id: str) -> Account | None:
+        # Text: every `eip-show` of the command line asks this, and compiling a statement costs it more than running it.
+        names = ", ".join(_COUNTED)
+        query = f"SELECT revision, {names} FROM accounts WHERE eip_id = :id"  # noqa: S608 -- our names
+        row = sql.execute(text(query), {"id": eip_id}).first()
+        if row is None:
+            return None
+        found: dict[str, Any] = {name: getattr(row, name) for name in _COUNTED}
+        return Account(counters=Counters(**{**found, "lost": bool(row.lost)}), revision=row.revision)
+
+    def _close_accounts(self, sql: Connection, closing: Closing, revision: int) -> None:
+        accounts = self._schema.accounts
+        for id, counters in closing.counted.items():
+            before = self._account(sql, id)
+            after = added(before, counters, revision)
+            values = {"revision": after.revision, **asdict(after.counters)}
+            here = accounts.insert().values(eip_id=id) if before is None else accounts.update().where(accounts.c.eip_id == id)
+            sql.execute(here.values(**values))
+        if closing.gone:
+            sql.execute(accounts.delete().where(accounts.c.eip_id == bindparam("gone")), [{"gone": id} for id in closing.gone])
 
     def _set_meta(self, sql: Connection, key: str, value: str) -> None:
         meta = self._schema.meta

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vipnet.accounts import Account, Closing, added
 from vipnet.config import store_path
 from vipnet.errors import InputParameterError
 from vipnet.intents import Released
@@ -95,8 +96,15 @@ class Store(Protocol):
         """Write a revision as pending. Raises StaleError when it is not the one after the newest."""
         ...
 
-    def finish(self, revisions: Iterable[int], stamp: str) -> None:
-        """Mark revisions as programmed, with the backend's stamp; addresses that were leaving are free, or rest."""
+    def finish(self, revisions: Iterable[int], stamp: str, closing: Closing) -> None:
+        """Mark revisions as programmed, with the backend's stamp; addresses that were leaving are free, or rest.
+
+        What they end goes to the accounts, unless others have marked them meanwhile.
+        """
+        ...
+
+    def account(self, eip_id: str) -> Account | None:
+        """What ended mappings of an EIP had counted, now, whatever state was loaded; None: none has ended."""
         ...
 
     def cancel(self, changes: Sequence[Change], revision: int) -> None:
@@ -133,9 +141,12 @@ def _make_private(path: Path) -> None:
 
 
 class MemoryStore:
-    """Keeps nothing: the model lives as long as its Controller."""
+    """Keeps accounts and nothing else: the model lives as long as its Controller."""
 
     url = "memory:"
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
 
     def load(self) -> Loaded:
         return Loaded(topology=Snapshot.empty(), revision=0, pending=())
@@ -161,8 +172,15 @@ class MemoryStore:
     def begin(self, changes: Sequence[Change], pending: Pending) -> None:
         pass
 
-    def finish(self, revisions: Iterable[int], stamp: str) -> None:
-        pass
+    def finish(self, revisions: Iterable[int], stamp: str, closing: Closing) -> None:  # noqa: ARG002 -- nobody asks for it
+        newest = max(revisions, default=0)
+        for id, counters in closing.counted.items():
+            self._accounts[id] = added(self._accounts.get(id), counters, newest)
+        for id in closing.gone:
+            self._accounts.pop(id, None)
+
+    def account(self, eip_id: str) -> Account | None:
+        return self._accounts.get(eip_id)
 
     def cancel(self, changes: Sequence[Change], revision: int) -> None:
         pass

@@ -220,9 +220,9 @@ class EipView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What crossed the uplink since an EIP was mapped: IP packets and bytes, rx towards the VIP, tx from it.
+    """What crossed the uplink by an EIP since it was made: IP packets and bytes, rx towards the VIP, tx from it.
 
-    `lost`: the data plane forgot what it had counted before, so this is less than there was.
+    `lost`: the data plane forgot some of what it had counted, so this is less than there was.
     """
 
     rx_packets: int
@@ -231,9 +231,19 @@ class Counters:
     tx_bytes: int
     lost: bool
 
+    def __add__(self, other: Counters) -> Counters:
+        """Both together; when one has lost something, they have."""
+        return Counters(
+            rx_packets=self.rx_packets + other.rx_packets,
+            rx_bytes=self.rx_bytes + other.rx_bytes,
+            tx_packets=self.tx_packets + other.tx_packets,
+            tx_bytes=self.tx_bytes + other.tx_bytes,
+            lost=self.lost or other.lost,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedEipView(EipView):
-    """An elastic IP and its counters; None: it is mapped to nothing, or the backend counts nothing."""
+    """An elastic IP and its counters; None: it was never mapped, or the backend counts nothing."""
 
     counters: Counters | None

@@ -77,7 +77,10 @@ class NftablesBackend(Backend[NativeEntry]):
         return compile_intents(intents, self._owner)
 
     def steps(self, plan: Plan[NativeEntry]) -> Iterable[TargetPlan[NativeEntry]]:
-        """Links first, and ports off their bridges; then rules; then ports on them and links up; what goes, goes last."""
+        """Links first, and ports off their bridges; then rules; then ports on them and links up; what goes, goes after that.
+
+        Last of all go counters, whose EIP has gone from the router by then, and a router with counters in it.
+        """
         return ordered(plan)
 
     def read(self) -> dict[str, NativeEntry]:
@@ -135,7 +138,12 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
         """Ask the routers what each EIP's elements have counted: O(1) each, without nft."""
-        return {mapping.eip_id: count(mapping) for mapping in mappings}
+        return {mapping.eip_id: count(mapping.vpc_id, mapping.eip) for mapping in mappings}
+
+    def closed(self, ended: Iterable[Released]) -> Mapping[str, Counters]:
+        """Ask the routers that EIPs have left what was counted there: the elements that `steps` leaves for last."""
+        there = ((item.eip_id, item.vpc_id, item.eip) for item in ended)
+        return {id: count(vpc_id, eip) for id, vpc_id, eip in there if id is not None and eip is not None}
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Announce EIPs that are answered for by gratuitous ARP, as `apply` does by itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
@@ -16,7 +16,7 @@ from vipnet_kernel.set_counters import SetCounter, set_counter
 from vipnet_nftables import names
 from vipnet_nftables.entries import Element, NativeEntry
 
-__all__ = ["LOST", "count", "limit_words", "metering", "told_of_loss"]
+__all__ = ["LOST", "count", "is_counter", "limit_words", "metering", "told_of_loss"]
 
 _COUNTERS: Final = ("vn_rx_count", "vn_tx_count")
 _LIMITS: Final = ("vn_rx_limit", "vn_tx_limit")
@@ -42,6 +42,11 @@ def metering(router: str, intent: EipMapping) -> Iterator[Element]:
         yield Element(router, "ip", limit, eip, limit=limit_words(intent.bandwidth * _BYTES))
 
 
+def is_counter(entry: NativeEntry) -> TypeGuard[Element]:
+    """Whether an entry keeps what an EIP's mapping has counted."""
+    return isinstance(entry, Element) and entry.set in _COUNTERS
+
+
 def limit_words(rate: int, *, burst: int = 1, per: str = "second", over: bool = True) -> str:
     """A limit in nft's words, `rate` and `burst` in bytes.
 
@@ -62,15 +67,18 @@ def told_of_loss(step: TargetPlan[NativeEntry]) -> TargetPlan[NativeEntry]:
 
 
 def _told(entry: NativeEntry, fresh: frozenset[str]) -> NativeEntry:
-    if isinstance(entry, Element) and entry.set in _COUNTERS and entry.key not in fresh:
+    if is_counter(entry) and entry.key not in fresh:
         return replace(entry, state=f'comment "{LOST}"')
     return entry
 
 
-def count(mapping: EipMapping) -> Counters:
-    """Ask the kernel for the counters of an EIP: O(1). Raises DataplaneError."""
-    router = names.router_namespace(mapping.vpc_id)
-    rx, tx = (_asked(router, counter, mapping.eip) for counter in _COUNTERS)
+def count(vpc_id: str, eip: int) -> Counters:
+    """Ask the kernel for the counters of an EIP in the router of a VPC: O(1). Raises DataplaneError.
+
+    When the rest of a mapping has gone, nothing reaches its counters: what is not in `vn_eips` is dropped before.
+    """
+    router = names.router_namespace(vpc_id)
+    rx, tx = (_asked(router, counter, eip) for counter in _COUNTERS)
     return Counters(
         rx_packets=rx.packets,
         rx_bytes=rx.bytes,

@@ -135,8 +135,9 @@ def test_counters_survive_changes_and_processes(lab: Lab, site: Site) -> None:  
     assert once.rx_packets == once.tx_packets == 1
     site.cloud.eips.change_bandwidth("of-a", 50)
     site.cloud.eips.change_bandwidth("of-a", 5)
-    site.cloud.groups.dissociate_eip("b")
-    site.cloud.groups.associate_eip("b", eip_id="of-b")
+    site.cloud.groups.dissociate_eip("a")
+    assert site.cloud.eips.show("of-a").counters == once
+    site.cloud.groups.associate_eip("a", eip_id="of-a")
     site.cloud.apply(audit=True)
     assert not site.cloud.plan()
     assert site.counters() == once
@@ -192,7 +193,7 @@ def test_what_was_forgotten_is_lost(lab: Lab, site: Site, damage: str) -> None: 
         assert other.counters("a") == found
         other.groups.dissociate_eip("a")
         other.groups.associate_eip("a", eip_id="of-a")
-        assert other.counters("a") == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
+        assert other.counters("a") == found  # for good: nobody knows what it should be
 
 
 def test_counters_of_a_namespace_that_is_gone_are_lost(site: Site) -> None:

@@ -93,6 +93,10 @@ class FaultyBackend(Backend[E]):
         self._check_readable()
         return self.inner.counters(mappings)
 
+    def closed(self, ended: Iterable[Released]) -> Mapping[str, Counters]:
+        self._check_readable()
+        return self.inner.closed(ended)
+
     def announce(self, intents: Iterable[Intent]) -> None:
         self.inner.announce(intents)
 
