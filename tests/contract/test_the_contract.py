@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from systems import SimulatorSystem
 
 from tests.contract.test_nftables import TestNftables as Nftables
 from tests.contract.test_nftables_by_verbs import TestNftablesByVerbs as NftablesByVerbs
@@ -34,11 +35,12 @@ def test_our_own_are_exempt_from_what_the_design_says_and_nothing_else(tests: ty
 class Less(PacketPromises, SystemTests):
     """Not all of it."""
 
+    system = SimulatorSystem
     exempt = {"P12": "a reason"}
 
 
 class Without(Simulator):
-    test_p3_hairpin = None
+    test_p3_hairpin = None  # type: ignore[assignment]
 
 
 class Wrong(Simulator):

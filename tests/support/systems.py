@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from hashlib import sha256
 from typing import Any
@@ -47,16 +47,25 @@ class NftablesSystem(HostSystem):
         bridges, routers = _names(backend, "bridge vnb"), _names(backend, "namespace vn-")
         host = self.lab.host
         return {
-            "rules are flushed": lambda: [_nft(space, "flush", "ruleset") for space in (host, *routers)],
+            "rules are flushed": lambda: _each((host, *routers), lambda space: _nft(space, "flush", "ruleset")),
             "links are set down": lambda: netns.ip(host, [f"link set {bridges[0]} down", "link set tap-a down"]),
             "bridges are deleted": lambda: netns.ip(host, [f"link del {bridge}" for bridge in bridges]),
-            "ways out are deleted": lambda: [run(["ip", "-n", name, "link", "del", "up0"], check=False) for name in routers],
-            "namespaces are deleted": lambda: [netns.delete(name) for name in routers],
+            "ways out are deleted": lambda: _each(routers, _cut_off),
+            "namespaces are deleted": lambda: _each(routers, netns.delete),
         }
 
 
 def _names(backend: Backend[Any], kind: str) -> list[str]:
     return [key.partition(" ")[2] for key in backend.read() if key.startswith(kind)]
+
+
+def _each(spaces: Iterable[str], damage: Callable[[str], object]) -> None:
+    for space in spaces:
+        damage(space)
+
+
+def _cut_off(router: str) -> None:
+    run(["ip", "-n", router, "link", "del", "up0"], check=False)  # some have no way out
 
 
 def _nft(space: str, *command: str) -> None:

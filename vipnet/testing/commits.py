@@ -27,7 +27,7 @@ WISHES: dict[Capability, Callable[[Controller], object]] = {
     "classic": lambda cloud: cloud.networks.create("office", "10.9.0.0/24"),
     "distgw": lambda cloud: cloud.vpcs.create("purple", "10.9.0.0/16"),
     "eip": lambda cloud: cloud.groups.create_eip("spare", charge_type="traffic"),
-    "ipv6": lambda cloud: _dual_stack(cloud),
+    "ipv6": lambda cloud: _dual_stack(cloud),  # noqa: PLW0108 -- it is defined below
     "limits": lambda cloud: cloud.groups.create_eip("spare", bandwidth=5),
 }
 """A verb that needs each of the things that a backend may be unable to do."""
