@@ -22,7 +22,7 @@ from types import FrameType
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "vipnet-ready.json"
-INCLUDED = {"dev": ["all"]}
+INCLUDED = {"dev": ["all", "testing"]}
 """Which extras an extra brings along."""
 
 PROGRAMS = {

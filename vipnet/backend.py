@@ -34,8 +34,11 @@ __all__ = ["Backend", "BackendContext", "Capability", "Usability", "check_option
 
 E = TypeVar("E", bound=Entry)
 
-Capability = Literal["ipv4", "ipv6", "eip", "distgw", "classic"]
-"""What a backend can do; planning refuses an intent that needs a missing one before anything is touched."""
+Capability = Literal["ipv4", "ipv6", "eip", "distgw", "classic", "limits"]
+"""What a backend can do; planning refuses an intent that needs a missing one before anything is touched.
+
+`limits`: an EIP may have a bandwidth.
+"""
 
 
 def needs(intent: Intent) -> frozenset[Capability]:
@@ -54,7 +57,7 @@ def needs(intent: Intent) -> frozenset[Capability]:
         case VipBinding():
             return _families(ipv6=intent.ip6 is not None)
         case EipMapping():
-            return frozenset({"eip"})
+            return frozenset({"eip"} if intent.bandwidth is None else {"eip", "limits"})
         case _:
             assert_never(intent)
 

@@ -57,6 +57,7 @@ class Plane:
         self._config = config
         self._progress = progress
         self._synced = False
+        self._drifted = False
 
     def require_usable(self) -> None:
         """Raise DataplaneError where the backend cannot be used."""
@@ -124,6 +125,8 @@ class Plane:
 
         The stamp is asked for only where this process does not know by itself.
         """
+        if self._drifted:
+            return False
         if self.is_untouched():
             return True
         self._synced = self.backend.adopt(stamp())
@@ -131,7 +134,7 @@ class Plane:
 
     def is_untouched(self) -> bool:
         """Whether nobody came after this process, as far as the backend notices."""
-        return self._synced and not self.backend.changed()
+        return self._synced and not self._drifted and not self.backend.changed()
 
     def is_as_left(self, stamp: Callable[[], str]) -> bool:
         """Whether nothing is set aside and the backend, which notices everything, says that nothing moved."""
@@ -143,7 +146,7 @@ class Plane:
         """The plan between what should be and what is installed, and what the backend cannot keep."""
         self._progress("comparing with the data plane")
         plan, aside = resync_plan(self.backend, self._config, topology)
-        self._synced &= not plan  # the backend has seen it now and will call it unchanged, and still it is to be repaired
+        self._drifted = bool(plan)  # the backend has seen it now and will call it unchanged, and still it is to be repaired
         return plan, aside
 
     def resync(self, topology: Topology, pending: Sequence[Pending]) -> Programmed:
@@ -158,7 +161,7 @@ class Plane:
         self.backend.announce(came.values())
         closing = self._closing(topology, pending)
         self.quarantined = tuple(_named(found, topology))
-        self._synced = True
+        self._synced, self._drifted = True, False
         return Programmed(plan, list(self.quarantined), closing, last)
 
     def _closing(self, topology: Topology, pending: Iterable[Pending]) -> Closing:

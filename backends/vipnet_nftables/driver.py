@@ -49,7 +49,7 @@ class NftablesBackend(Backend[NativeEntry]):
     """
 
     name: ClassVar[str] = "nftables"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic"})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic", "limits"})
 
     def __init__(self, context: BackendContext) -> None:
         check_options(self.name, context.options, {"namespace": str})

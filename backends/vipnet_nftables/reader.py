@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, get_args
+from typing import Final, TypeAlias, get_args
 
 from vipnet.errors import DataplaneError
 from vipnet.model import AccessMode
@@ -26,6 +26,9 @@ from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
 __all__ = ["Reading", "read_system"]
 
 _ROUTERS: Final[tuple[Kind, ...]] = tuple(router_kind(mode) for mode in get_args(AccessMode))
+_Leg: TypeAlias = tuple[str, Link]
+"""Where a leg is, and itself."""
+
 _FIRST_PREF, _LAST_PREF = 90, 400
 _LOOKS = 3
 
@@ -45,11 +48,12 @@ def read_system(handles: Handles, host: str, owner: str) -> Reading:
     handles.sweep()
     around = inventory(handles, host)
     own = {name: found for name in listed(names.NAMESPACE) if (found := _own(handles, name, owner)) is not None}
+    near = dict(_near_ends(own))
     everything = chain(
         _host_links(around),
-        _legs(around, own),
+        _legs(around, own, near),
         _host_rules(host),
-        *(_namespace(name, owner, found) for name, found in own.items()),
+        *(_namespace(name, owner, _without_orphans(found, near)) for name, found in own.items()),
     )
     entries = {entry.key: entry for entry in everything}
     askers = tuple(entry for entry in entries.values() if isinstance(entry, Element) and is_asker(entry))
@@ -95,8 +99,7 @@ def _up(namespace: str, link: Link) -> Iterator[NativeEntry]:
         yield Up(namespace, link.name)
 
 
-def _legs(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[NativeEntry]:
-    near = dict(_near_ends(own))
+def _legs(around: Inventory, own: Mapping[str, Inventory], near: Mapping[str, _Leg]) -> Iterator[NativeEntry]:
     for where, far in _far_ends(around, own):
         if far.name in near:
             namespace, leg = near[far.name]
@@ -107,7 +110,13 @@ def _legs(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[NativeEnt
             yield Veth("", "", "", far.name, where, far.master)
 
 
-def _near_ends(own: Mapping[str, Inventory]) -> Iterator[tuple[str, tuple[str, Link]]]:
+def _without_orphans(found: Inventory, near: Mapping[str, _Leg]) -> Inventory:
+    """A namespace without links whose other end went with its router: they go, too, and what hangs on them."""
+    kept = {name: link for name, link in found.links.items() if not names.TRANSIT_END.fullmatch(name) or name in near}
+    return replace(found, links=kept)
+
+
+def _near_ends(own: Mapping[str, Inventory]) -> Iterator[tuple[str, _Leg]]:
     for namespace, found in own.items():
         for link in found.links.values():
             if link.kind == "veth":

@@ -25,7 +25,7 @@ class SimulatorBackend(Backend[SimulatorEntry]):
     """
 
     name = "simulator"
-    capabilities = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic"})
+    capabilities = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic", "limits"})
     notices_all = True
 
     def __init__(self, context: BackendContext) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vipnet.addresses import format_ip, ip_of
 from vipnet.backend import Backend
+from vipnet.intents import PortSecurity
 from vipnet.testing import frames
-from vipnet.testing.probe import Announcement, Answer, Frame
+from vipnet.testing.probe import Announcement, Answer, Complaint, Frame, IcmpError
 from vipnet.testing.scene import Scene
-from vipnet_simulator.entry import SimulatorEntry
+from vipnet_simulator.entry import Installed, SimulatorEntry
 from vipnet_simulator.packets import OUTSIDE, Delivered, Packet, Protocol, Verdict
 from vipnet_simulator.world import Connection, World
 
@@ -27,21 +28,19 @@ class _Connection:
 
 
 class SimulatedProbe:
-    """Implements `vipnet.testing.Probe` on the entries that a backend has installed.
+    """Implements `vipnet.testing.Probe` on the entries that a backend has installed."""
 
-    `nics` gives the id of each server's NIC where it is not the scene's own.
-    """
-
-    def __init__(self, backend: Backend[SimulatorEntry], scene: Scene, *, nics: Mapping[str, str] | None = None) -> None:
+    def __init__(self, backend: Backend[SimulatorEntry], scene: Scene) -> None:
         self._backend = backend
-        self._scene = scene
-        self._nics = {server.name: server.nic_id for server in scene.servers} | dict(nics or {}) | {OUTSIDE: OUTSIDE}
-        self._names = {nic_id: name for name, nic_id in self._nics.items()}
-        self.world = World(backend.read().values())
+        self.world = World(())
+        self.refresh(scene)
 
     def refresh(self, scene: Scene) -> None:
+        entries = self._backend.read().values()
         self._scene = scene
-        self.world.replace_entries(self._backend.read().values())
+        self._nics = {server.name: server.nic_id for server in scene.servers} | _plugged(scene, entries) | {OUTSIDE: OUTSIDE}
+        self._names = {nic_id: name for name, nic_id in self._nics.items()}
+        self.world.replace_entries(entries)
 
     def hold(self, server: str, vip: str, form: Announcement = "request") -> None:
         del form  # both forms count alike
@@ -66,6 +65,28 @@ class SimulatedProbe:
         if not isinstance(opened, Connection):
             raise ConnectionError(opened.reason)
         return _Connection(self.world, opened)
+
+    def told(self, sender: str, dst: str, complaint: Complaint, *, at: str, src: str | None = None) -> IcmpError | None:
+        verdict = self._send(sender, src, dst, "udp")
+        if at not in self._listeners(verdict):
+            return None
+        # An error goes back the way that an answer would, and comes from where the sender believes that machine to be.
+        return IcmpError(complaint, self._scene.outside if at == OUTSIDE else dst)
+
+    def trace(self, sender: str, dst: str, *, src: str | None = None) -> tuple[str, ...]:
+        verdict = self._send(sender, src, dst, "udp")
+        return () if self._answer(dst, verdict) is None else (*self._routers(sender, dst, verdict), dst)
+
+    def _routers(self, sender: str, dst: str, verdict: Verdict) -> Iterator[str]:
+        """As whom routers on the way answer: by the gateway to whom they serve, by the EIP to whom comes in by it."""
+        here = "" if sender == OUTSIDE else self._vpc(self._scene.server(sender).segment)
+        if any(step.stage == "router" for step in verdict.steps):
+            yield self._scene.segment(self._scene.server(sender).segment).gateway_ip
+        groups = [self._scene.group(eip.group) for eip in self._scene.eips if eip.ip == dst]
+        yield from (dst for group in groups if self._vpc(group.segment) != here)
+
+    def _vpc(self, segment: str) -> str:
+        return self._scene.segment(segment).vpc
 
     def resolves(self, sender: str, ip: str) -> bool:
         return isinstance(self._send(sender, None, ip, "arp"), Delivered)
@@ -116,3 +137,10 @@ class SimulatedProbe:
     def _listeners(self, verdict: Verdict) -> frozenset[str]:
         to = verdict.to if isinstance(verdict, Delivered) else ()
         return frozenset(self._names[nic_id] for nic_id in to if nic_id in self._names)
+
+
+def _plugged(scene: Scene, entries: Iterable[SimulatorEntry]) -> dict[str, str]:
+    """The NICs of servers by what is installed: an id may be another than the scene's, a device is not."""
+    installed = [entry.intent for entry in entries if isinstance(entry, Installed)]
+    nics = {intent.device: intent.nic_id for intent in installed if isinstance(intent, PortSecurity)}
+    return {server.name: nics[server.device] for server in scene.servers if server.device in nics}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
+from systems import NftablesSystem
 
 from vipnet.backend import BackendContext
-from vipnet.testing import Network, Scene, standard_scene
+from vipnet.testing import Network, NetworkUnderTest, Scene, SystemTests, standard_scene
 from vipnet.testing.probe import OUTSIDE, Answer, Probe
 from vipnet.testing.promises import settle
 from vipnet_simulator import SimulatorBackend
@@ -35,7 +36,7 @@ def _differences(real: Probe, oracle: Probe, questions: list[Question]) -> list[
     return [(question, got, want) for (question, got), want in zip(asked, expected, strict=True) if got != want]
 
 
-def _check(network: Network, questions: list[Question]) -> None:
+def _check(network: NetworkUnderTest, questions: list[Question]) -> None:
     backend = SimulatorBackend(BackendContext())
     oracle = Network(backend, SimulatedProbe(backend, standard_scene()), standard_scene())
     settle(network)
@@ -44,10 +45,13 @@ def _check(network: Network, questions: list[Question]) -> None:
     assert not differences, "\n".join(["question, answer, oracle:", *map(str, differences)])
 
 
-def test_a_sample(network: Network) -> None:
-    _check(network, random.Random(20).sample(_questions(standard_scene()), 30))
+@pytest.mark.root
+class TestNftables(SystemTests):
+    system = NftablesSystem
 
+    def test_a_sample(self, network: NetworkUnderTest) -> None:
+        _check(network, random.Random(20).sample(_questions(standard_scene()), 30))
 
-@pytest.mark.long
-def test_everything(network: Network) -> None:
-    _check(network, _questions(standard_scene()))
+    @pytest.mark.long
+    def test_everything(self, network: NetworkUnderTest) -> None:
+        _check(network, _questions(standard_scene()))

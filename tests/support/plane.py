@@ -36,7 +36,7 @@ class DictBackend(Backend[DictEntry]):
     """Set `refuse` to (key -> reason or None), `lose` to the number of applies after which answers are lost."""
 
     name: ClassVar[str] = "dict"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic"})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic", "limits"})
 
     def __init__(self, context: BackendContext | None = None) -> None:
         del context

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_interface
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from vipnet.config import Config, UplinkConfig
 from vipnet.controller import Controller
-from vipnet.model import Nic, Server
-from vipnet.testing.probe import Probe
+from vipnet.store import open_store
+from vipnet.testing.faults import Faults, FaultyBackend
+from vipnet.testing.network import able, clear
 from vipnet.testing.scene import Scene
+from vipnet.testing.system import System
 from vipnet.transaction import Transaction
 
-__all__ = ["ControlledNetwork", "build", "nic_ids", "scene_config"]
+__all__ = ["ControlledNetwork", "build", "eip_name", "scene_config"]
 
 EIP_NETWORK = "public"
 
@@ -51,22 +54,30 @@ def build(cloud: Controller, scene: Scene) -> None:
             tx.groups.bind_guests(group.name, list(group.members))
             tx.groups.attach_network(group.name, ip_addr=group.vip, ip6_addr=group.vip6, require_designated_ip=True)
         for eip in scene.eips:
-            name = _name(eip.ip)
-            tx.eips.create(name, network=EIP_NETWORK, ip_addr=eip.ip, charge_type="traffic")
-            tx.groups.associate_eip(eip.group, eip_id=name)
+            _create_eip(tx, eip.ip)
+            tx.groups.associate_eip(eip.group, eip_id=eip_name(eip.ip))
 
 
 class ControlledNetwork:
-    """What the promises are asked of, changed by verbs."""
+    """A Controller on a system, with a store in a file; what the promises are asked of, changed by verbs. A context manager.
 
-    def __init__(self, cloud: Controller, probe: Probe, scene: Scene) -> None:
-        self.cloud = cloud
-        self.probe = probe
-        self.scene = scene
-        probe.refresh(scene)
+    Its backend fails where `faults` say so.
+    """
+
+    def __init__(self, system: System, scene: Scene) -> None:
+        self.system = system
+        self.faults = Faults()
+        self.config = replace(scene_config(scene, name=system.name), store=f"sqlite:///{system.folder}/store.db")
+        system.plant()
+        self.cloud = self._opened()
+        scene = able(self.cloud.backend, scene)
+        self.probe = system.probe(self.cloud.backend, scene)
+        build(self.cloud, scene)
+        self.arrive(scene)
 
     def become(self, scene: Scene) -> None:
         """Bind, unbind, associate and dissociate what differs, in one transaction."""
+        scene = able(self.cloud.backend, scene)
         with self.cloud.transaction() as tx:
             self._move_eips(tx, scene)
             for old, new in zip(self.scene.groups, scene.groups, strict=True):
@@ -74,25 +85,49 @@ class ControlledNetwork:
                     tx.groups.unbind_guests(old.name, gone)
                 if come := sorted({*new.members} - {*old.members}):
                     tx.groups.bind_guests(old.name, come)
-        self.scene = scene
-        self.probe.refresh(scene)
+        self.arrive(scene)
+
+    def arrive(self, scene: Scene) -> None:
+        """Take notice that the network has become that of another scene."""
+        self.scene = able(self.cloud.backend, scene)
+        self.probe.refresh(self.scene)
+
+    def stop(self) -> None:
+        """End vipnet; what is installed stays."""
+        self.cloud.close()
+
+    def start(self) -> None:
+        """Start vipnet, which remembers nothing but what is in its store."""
+        self.cloud = self._opened()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        clear(self.cloud.backend)
+        self.cloud.close()
+
+    def _opened(self) -> Controller:
+        backend = FaultyBackend(self.system.backend(), self.faults)
+        return Controller(config=self.config, store=open_store(self.config.store), backend=backend)
 
     def _move_eips(self, tx: Transaction, scene: Scene) -> None:
         before, after = ({(eip.ip, eip.group) for eip in one.eips} for one in (self.scene, scene))
         for _, group in sorted(before - after):
             tx.groups.dissociate_eip(group)
+        known = {eip.ip_addr for eip in tx.eips.list()}
         for ip, group in sorted(after - before):
-            tx.groups.associate_eip(group, eip_id=_name(ip))
+            if ip not in known:
+                _create_eip(tx, ip)
+            tx.groups.associate_eip(group, eip_id=eip_name(ip))
 
 
-def nic_ids(cloud: Controller) -> Iterator[tuple[str, str]]:
-    """The name of each server with the id of its first NIC."""
-    for nic in cloud.topology.all(Nic):
-        if nic.position == 0:
-            yield cloud.topology.at(Server, nic.server_id).name, nic.id
+def _create_eip(tx: Transaction, ip: str) -> None:
+    tx.eips.create(eip_name(ip), network=EIP_NETWORK, ip_addr=ip, charge_type="traffic")
 
 
-def _name(ip: str) -> str:
+def eip_name(ip: str) -> str:
+    """The name of an EIP of a scene."""
     return f"eip-{ip}"
 
 

@@ -9,7 +9,7 @@ from vipnet.plan import Entry, Plan, diff
 from vipnet.testing.probe import Probe
 from vipnet.testing.scene import Scene, released
 
-__all__ = ["Network", "NetworkUnderTest", "clear", "converge"]
+__all__ = ["Network", "NetworkUnderTest", "able", "clear", "converge"]
 
 E = TypeVar("E", bound=Entry)
 
@@ -24,6 +24,11 @@ def converge(backend: Backend[E], scene: Scene) -> Plan[E]:
 def clear(backend: Backend[Any]) -> None:
     """Take away everything of the backend's that is installed."""
     _apply(backend, diff(backend.read(), {}))
+
+
+def able(backend: Backend[Any], scene: Scene) -> Scene:
+    """A scene as far as a backend can do it: in IPv4 alone, maybe."""
+    return scene if "ipv6" in backend.capabilities else scene.without_ipv6()
 
 
 class NetworkUnderTest(Protocol):
@@ -43,14 +48,19 @@ class Network:
     def __init__(self, backend: Backend[Any], probe: Probe, scene: Scene) -> None:
         self.backend = backend
         self.probe = probe
-        self.scene = scene
+        scene = able(backend, scene)
         converge(backend, scene)
-        probe.refresh(scene)
+        self.arrive(scene)
 
     def become(self, scene: Scene) -> None:
         """Change to another scene, by the difference alone, as one verb does."""
+        scene = able(self.backend, scene)
         _apply(self.backend, diff(self.backend.compile(self.scene.intents()), self.backend.compile(scene.intents())))
         self.backend.flush(released(self.scene, scene))
+        self.arrive(scene)
+
+    def arrive(self, scene: Scene) -> None:
+        """Take notice that the network has become that of another scene."""
         self.scene = scene
         self.probe.refresh(scene)
 

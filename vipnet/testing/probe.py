@@ -14,21 +14,31 @@ from vipnet.testing.scene import Scene
 
 __all__ = [
     "ALL_NODES",
+    "BEYOND",
+    "NARROW",
     "OUTSIDE",
     "VRRP_GROUP",
     "VRRP_GROUP6",
     "Announcement",
     "Answer",
+    "Complaint",
     "Connection",
     "Frame",
+    "IcmpError",
     "Probe",
 ]
 
 OUTSIDE = "outside"
 VRRP_GROUP, VRRP_GROUP6 = "224.0.0.18", "ff02::12"
 ALL_NODES = "ff02::1"
+BEYOND = "198.51.100.1"
+"""An address behind OUTSIDE, which nobody has: what is sent there comes to OUTSIDE as to a router."""
+
+NARROW = 1280
+"""The MTU, in bytes, of whoever complains that a packet must be fragmented."""
 
 Announcement = Literal["request", "reply"]
+Complaint = Literal["fragmentation-needed", "time-exceeded", "port-unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,14 @@ class Answer:
 
     server: str
     saw: str
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpError:
+    """An ICMP error that the sender of a packet was told of: it was about a flow of its own. `by` is who it came from."""
+
+    complaint: Complaint
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +113,18 @@ class Probe(Protocol):
 
     def connect(self, sender: str, dst: str) -> Connection:
         """Open a connection that stays. Raises ConnectionError when it cannot be opened."""
+        ...
+
+    def told(self, sender: str, dst: str, complaint: Complaint, *, at: str, src: str | None = None) -> IcmpError | None:
+        """Send a datagram; when it comes to the machine `at`, let that complain. Return what the sender was told, if anything.
+
+        The complaint quotes the packet as it came. It comes from the address that the packet was sent to, OUTSIDE's from its
+        own, and is told to the sender only if what it quotes is of a flow of the sender's: RFC 5508, section 4.2.
+        """
+        ...
+
+    def trace(self, sender: str, dst: str, *, src: str | None = None) -> tuple[str, ...]:
+        """Find the way by traceroute: the addresses of routers, and `dst` at the end if it was reached."""
         ...
 
     def resolves(self, sender: str, ip: str) -> bool:

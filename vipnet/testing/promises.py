@@ -15,6 +15,7 @@ __all__ = ["PacketPromises"]
 WORLD = "203.0.113.1"
 UPLINK = "203.0.113.2"
 EIP, EIP_BLUE, EIP_GREEN, NO_EIP = "203.0.113.100", "203.0.113.101", "203.0.113.102", "203.0.113.150"
+SECOND = "203.0.113.103"
 VIP, SPARE = "192.168.7.246", "192.168.7.240"
 GATEWAY = "192.168.4.1"
 A, B, C, D, P = "192.168.7.247", "192.168.7.248", "192.168.7.10", "192.168.8.10", "192.168.7.31"
@@ -95,6 +96,19 @@ class PacketPromises:
         assert within(1.0, lambda: network.probe.tcp(OUTSIDE, EIP) == Answer("x", WORLD))
         assert not connection.alive()
         assert other.alive()
+
+    def test_p5_swapped_eips_take_no_connection_along(self, network: NetworkUnderTest) -> None:
+        """Both VIPs keep an EIP, so the answers of the old holders would still get out: only `flush` cuts what was open."""
+        settle(network)
+        network.become(standard_scene().with_eip(SECOND, "spare"))
+        cut = [network.probe.connect(OUTSIDE, eip) for eip in (EIP, SECOND)]
+        bystander = network.probe.connect(OUTSIDE, EIP_BLUE)
+        network.become(standard_scene().with_eip(EIP, "spare").with_eip(SECOND, "red"))
+        assert [one.alive() for one in cut] == [False, False]
+        assert bystander.alive()
+        assert network.probe.tcp(OUTSIDE, EIP) == Answer("e", WORLD)
+        assert network.probe.udp("a", WORLD, src=VIP) == Answer(OUTSIDE, SECOND)
+        assert network.probe.udp("e", WORLD, src=SPARE) == Answer(OUTSIDE, EIP)
 
     def test_p6_a_stranger_cannot_claim_the_vip(self, network: NetworkUnderTest) -> None:
         settle(network)

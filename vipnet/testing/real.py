@@ -13,8 +13,8 @@ from typing import Any
 
 from vipnet.addresses import format_ip6, link_local
 from vipnet.lab import Lab, LabNode
-from vipnet.testing import frames
-from vipnet.testing.probe import OUTSIDE, Announcement, Answer, Frame
+from vipnet.testing import complaints, frames
+from vipnet.testing.probe import OUTSIDE, Announcement, Answer, Complaint, Frame, IcmpError
 from vipnet.testing.responder import PORT, Responders
 from vipnet.testing.scene import Scene
 
@@ -23,7 +23,10 @@ __all__ = ["RealProbe"]
 SILENCE = 0.3
 """Seconds without an answer that count as none; answers come within milliseconds."""
 
-_ALL, _ARP, _IPV6 = 0x0003, 0x0806, 0x86DD
+_LARGE = 1400
+"""Bytes of a datagram that fits into an Ethernet frame, and not through a path that is `NARROW`."""
+
+_ALL, _IPV4, _ARP, _IPV6 = 0x0003, 0x0800, 0x0806, 0x86DD
 _ICMP, _ICMP6 = 1, 58
 _ECHO_REPLY, _ECHO_REPLY6 = 0, 129
 _ADDRESSED = {socket.PACKET_HOST, socket.PACKET_BROADCAST, socket.PACKET_MULTICAST}
@@ -60,6 +63,10 @@ class RealProbe:
         self._responders.close()
         for opened in (*self._ears.values(), *self._connections):
             opened.close()
+
+    def node(self, name: str) -> LabNode:
+        """A machine by its name."""
+        return self._nodes[name]
 
     def refresh(self, scene: Scene) -> None:
         self._scene = scene
@@ -124,6 +131,26 @@ class RealProbe:
         except OSError as error:
             raise ConnectionError(f"{sender} cannot connect to {dst}") from error
         return _Connection(stream)
+
+    def told(self, sender: str, dst: str, complaint: Complaint, *, at: str, src: str | None = None) -> IcmpError | None:
+        mark, node = os.urandom(8), self._nodes[at]
+        with (
+            complaints.listening(self._socket(sender, dst, src, socket.SOCK_DGRAM)) as datagrams,
+            node.call(partial(_packet_socket, _IPV4)) as ear,
+        ):
+            datagrams.connect((dst, PORT))
+            datagrams.send(mark.ljust(_LARGE, b"\0"))
+            frame = _received(ear, lambda frame, peer: peer[2] in _ADDRESSED and frame[42:50] == mark)
+            if frame is None:
+                return None
+            by = self._scene.outside if at == OUTSIDE else socket.inet_ntoa(frame[30:34])
+            complaints.complain(node, frame[14:], complaint, by=by)
+            error = complaints.heard_of(datagrams, SILENCE)
+        self._nodes[sender].run("ip", "route", "flush", "cache")  # forget the MTU again
+        return error
+
+    def trace(self, sender: str, dst: str, *, src: str | None = None) -> tuple[str, ...]:
+        return complaints.hops(lambda: self._socket(sender, dst, src, socket.SOCK_DGRAM), dst, SILENCE)
 
     def resolves(self, sender: str, ip: str) -> bool:
         return self._resolve(sender, ip) is not None

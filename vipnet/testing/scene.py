@@ -180,6 +180,15 @@ class Scene:
             groups=tuple(replace(group, vip6=None) for group in self.groups),
         )
 
+    def without_ipv6(self) -> Scene:
+        """The same in IPv4 alone."""
+        return replace(
+            self,
+            segments=tuple(replace(segment, gateway6=None) for segment in self.segments),
+            servers=tuple(replace(server, ip6=None) for server in self.servers),
+            groups=tuple(replace(group, vip6=None) for group in self.groups),
+        )
+
     def intents(self) -> list[Intent]:
         """What the network must do."""
         return [

@@ -1,0 +1,72 @@
+"""The systems of our own backends, for the contract and for whatever else asks them packet questions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from hashlib import sha256
+from typing import Any
+
+from vipnet.backend import Backend
+from vipnet.lab import netns
+from vipnet.process import run
+from vipnet.testing import HostSystem, Probe, Scene, System
+from vipnet_simulator.probe import SimulatedProbe
+
+__all__ = ["NftablesSystem", "SimulatorSystem"]
+
+
+class SimulatorSystem(System):
+    """Entries in a file; others have theirs beside it."""
+
+    name = "simulator"
+
+    def probe(self, backend: Backend[Any], scene: Scene) -> Probe:
+        return SimulatedProbe(backend, scene)
+
+    def plant(self) -> None:
+        (self.folder / "state.other").write_text("not of our making\n")
+        (self.folder / "other").mkdir()
+        with closing(sqlite3.connect(self.folder / "other" / "state")) as database, database:
+            database.execute("CREATE TABLE entries (key TEXT, line TEXT)")
+            database.execute("INSERT INTO entries VALUES ('port:other', '{}')")
+
+    def others(self) -> frozenset[str]:
+        files = (path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith("store.db"))
+        return frozenset(f"{path}: {sha256(path.read_bytes()).hexdigest()}" for path in files if path != self.folder / "state")
+
+
+class NftablesSystem(HostSystem):
+    """A host of namespaces."""
+
+    name = "nftables"
+    settings = frozenset(f"bridge/bridge-nf-call-{tables}" for tables in ("arptables", "ip6tables", "iptables"))
+
+    def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
+        bridges, routers = _names(backend, "bridge vnb"), _names(backend, "namespace vn-")
+        host = self.lab.host
+        return {
+            "rules are flushed": lambda: _each((host, *routers), lambda space: _nft(space, "flush", "ruleset")),
+            "links are set down": lambda: netns.ip(host, [f"link set {bridges[0]} down", "link set tap-a down"]),
+            "bridges are deleted": lambda: netns.ip(host, [f"link del {bridge}" for bridge in bridges]),
+            "ways out are deleted": lambda: _each(routers, _cut_off),
+            "namespaces are deleted": lambda: _each(routers, netns.delete),
+        }
+
+
+def _names(backend: Backend[Any], kind: str) -> list[str]:
+    return [key.partition(" ")[2] for key in backend.read() if key.startswith(kind)]
+
+
+def _each(spaces: Iterable[str], damage: Callable[[str], object]) -> None:
+    for space in spaces:
+        damage(space)
+
+
+def _cut_off(router: str) -> None:
+    run(["ip", "-n", router, "link", "del", "up0"], check=False)  # some have no way out
+
+
+def _nft(space: str, *command: str) -> None:
+    run(["ip", "netns", "exec", space, "nft", *command])
