@@ -34,8 +34,8 @@ TABLES: Final[dict[Kind, tuple[str, ...]]] = {
 # these types and ends at the drop. The unspecified source is for asking whether an address of its own is free (RFC 4862);
 # such a question has no option but a nonce (RFC 7527).
 # vn_guest6: what has its own source. Neighbour discovery comes without extension headers, so it cannot come in fragments
-# (RFC 6980), and its length says where its options are. The protocol of a packet whose first fragment does not hold all
-# headers (RFC 7112) is not known: neither is it of another one than ICMPv6. Further fragments are known by their header.
+# (RFC 6980), and its length says where its options are. What is in fragments begins with its upper layer: behind further
+# headers it might begin in the second one (RFC 7112), while the kernel reads on, here, in what pads the first frame.
 # vn_nd: an advertisement is about an address of the port; one option, the port's own link-layer address, or none. Router
 # advertisements, redirects and MLD queries are for routers, answers of DHCPv6 for its servers.
 # vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs or VRRP; the mark tells which network it is a
@@ -78,6 +78,7 @@ table bridge vipnet {
 		ip6 length 32 @th,192,16 0x0e01 accept
 	}
 	chain vn_guest6 {
+		frag nexthdr { 0, 43, 44, 51, 60 } drop
 		icmpv6 type { 1-4, 128, 129, 131, 132, 143 } accept
 		ip6 nexthdr icmpv6 jump vn_nd
 		meta l4proto icmpv6 frag frag-off != 0 accept
@@ -99,12 +100,11 @@ table bridge vipnet {
 		meta mark set 0
 	}
 	chain vn_leg6 {
+		frag nexthdr { 0, 43, 44, 51, 60 } drop
 		meta mark . ip6 saddr @vn_claims6 drop
 		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } exthdr frag exists drop
 		icmpv6 type nd-neighbor-advert meta mark . @th,64,128 @vn_claimed drop
 		ip6 saddr :: icmpv6 type nd-neighbor-solicit meta mark . @th,64,128 @vn_claimed drop
-		meta l4proto != 0 return
-		drop
 	}
 	chain vn_forward {
 		type filter hook forward priority -300; policy accept;

@@ -94,7 +94,7 @@ def _ip6(body: bytes) -> Packet | Forbidden:
         return Forbidden("no IPv6 header, or cut short")
     upper = _upper(body[6], body[40 : 40 + length])
     if upper is None:
-        return Forbidden("headers that do not end in this packet")
+        return Forbidden("headers that do not end in this packet, or stand behind a fragment's")
     src, dst = int.from_bytes(body[8:24]), int.from_bytes(body[24:40])
     packet = Packet(src=src, dst=dst, proto=_PROTOCOLS.get(upper.protocol, "other"), version=6)
     if upper.protocol == _ICMP6:
@@ -105,14 +105,17 @@ def _ip6(body: bytes) -> Packet | Forbidden:
 
 
 def _upper(number: int, data: bytes) -> _Upper | None:
-    """Walk through extension headers. A fragment but the first shows no more than the number of what it is a part of."""
+    """Walk through extension headers.
+
+    What is in fragments begins with its upper layer; a fragment but the first shows no more than the number of that.
+    """
     bare = True
     while number in _EXTENSIONS:
-        if len(data) < 8:
+        if len(data) < 8 or (number == _FRAGMENT and data[0] in _EXTENSIONS):
             return None
         offset = int.from_bytes(data[2:4]) & ~7 if number == _FRAGMENT else 0
         if offset:
-            return None if data[0] in _EXTENSIONS else _Upper(data[0], b"", False, offset)
+            return _Upper(data[0], b"", False, offset)
         number, data, bare = data[0], data[_length(number, data) :], False
     return _Upper(number, data, bare, 0)
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 
-from vipnet.addresses import parse_ip4
+from vipnet.addresses import format_ip6, ip_of, link_local, parse_ip4
 from vipnet.backend import BackendContext
 from vipnet.intents import (
     EipMapping,
@@ -68,6 +68,7 @@ class Server:
     ip: str
     subnet: Subnet
     nic_id: str = field(default_factory=uuid)
+    ip6: str = ""
 
     def security(self, *more: str, peers: Iterable[Server] = ()) -> PortSecurity:
         return PortSecurity(
@@ -77,8 +78,9 @@ class Server:
             device=self.tap,
             mac=self.mac,
             ip=ip(self.ip),
-            ips=tuple(sorted(map(ip, (self.ip, *more)))),
-            ip6s=(),
+            ips=tuple(sorted(ip(one) for one in (self.ip, *more) if ":" not in one)),
+            ip6s=tuple(sorted(ip_of(one) for one in (self.ip6, *more) if ":" in one)),
+            ip6=ip_of(self.ip6) if self.ip6 else None,
             vrrp_peers=tuple(peer.tap for peer in peers),
         )
 
@@ -99,6 +101,7 @@ class Subnet:
     vpc: str
     gateway: str = "192.168.4.1"
     length: int = 24
+    gateway6: str = ""
     id: str = field(default_factory=uuid)
 
     def intents(self) -> list[Intent]:
@@ -109,8 +112,8 @@ class Subnet:
                 vpc_id=self.vpc,
                 gateway=ip(self.gateway),
                 length=self.length,
-                gateway6=None,
-                length6=None,
+                gateway6=ip_of(self.gateway6) if self.gateway6 else None,
+                length6=64 if self.gateway6 else None,
                 mac="02:fe:" + self.id[:2] + ":" + self.id[2:4] + ":00:01",
             ),
         ]
@@ -162,13 +165,21 @@ class Lab:
         lines += [f"route add default via {gateway}"] if gateway else []
         assert not ip_batch(space, lines)
 
-    def server(self, subnet: Subnet, address: str) -> Server:
+    def server(self, subnet: Subnet, address: str, ip6: str = "") -> Server:
         self.macs += 1
-        one = Server(f"{self.prefix}-s{self.macs}", f"tap{self.macs}", f"02:00:00:00:00:{self.macs:02x}", address, subnet)
+        name, tap, mac = f"{self.prefix}-s{self.macs}", f"tap{self.macs}", f"02:00:00:00:00:{self.macs:02x}"
+        one = Server(name, tap, mac, address, subnet, ip6=ip6)
         self._space(one.space)
         self.wire(one.space, one.tap, one.mac, f"{address}/{subnet.length}", subnet.gateway)
+        if ip6:
+            self.wire6(one)
         self.answer(one.space)
         return one
+
+    def wire6(self, one: Server) -> None:
+        own = [f"address add {address}/64 dev eth0 nodad" for address in (one.ip6, format_ip6(link_local(one.mac)))]
+        routes = [f"route add default via {one.subnet.gateway6}"] if one.subnet.gateway6 else []
+        assert not ip_batch(one.space, [*own, *routes])
 
     def plan(self, intents: Iterable[Intent]) -> Plan[NativeEntry]:
         desired = self.backend.compile(intents)

@@ -25,6 +25,7 @@ from tests.nftables.conftest import (
     uplink_in_use,
     uuid,
 )
+from vipnet.addresses import ip_of
 from vipnet.intents import Intent, SubnetSwitching, Uplink, UplinkSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC
 from vipnet_nftables.names import gateway_namespace, owner_mark, router_namespace, subnet_leg, transit_end
@@ -38,6 +39,7 @@ CLASSIC_VIP, LEGS_IP, HOSTS_IP, NOBODY = "10.1.0.100", "10.1.0.254", "198.18.0.1
 SIDE = "198.51.100.1"
 SECOND = Uplink(name="side", index=1, device="ext1", address=(ip("198.51.100.2"), 24), gateway=ip(SIDE))
 VRRP, TCP = 112, 6
+ROUTER6, CLASSIC_VIP6, NOBODY6, LEGS_IP6 = "fd00:4::1", "fd00:1::100", "fd00:4::99", "fd00:1::254"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Scene:
     """Two VPCs of mode eip-distgw, and a classic network with a physical leg.
 
     Red has servers a (holds the VIP) and b (a member), c beside them, d in another subnet; blue has x, which holds a VIP.
-    Red is also on a second uplink, of which no EIP is mapped.
+    Red is also on a second uplink, of which no EIP is mapped. Red and the classic network are dual-stack.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -63,11 +65,12 @@ class Scene:
             lab.spaces.append(space)
             lab.wire(space, tap, mac, f"{address}/24")
         self.red, self.blue = uuid(), uuid()
-        self.web, self.db, self.far = Subnet(self.red), Subnet(self.red, "192.168.8.1"), Subnet(self.blue)
+        self.web, self.far = Subnet(self.red, gateway6=ROUTER6), Subnet(self.blue)
+        self.db = Subnet(self.red, "192.168.8.1", gateway6="fd00:8::1")
         self.classic = Subnet(DEFAULT_VPC, LEGS_IP)
-        self.a, self.b, self.c = (lab.server(self.web, f"192.168.4.{last}") for last in (10, 11, 12))
-        self.d, self.x = lab.server(self.db, "192.168.8.10"), lab.server(self.far, "192.168.4.10")
-        self.here = lab.server(self.classic, "10.1.0.10")
+        self.a, self.b, self.c = (lab.server(self.web, f"192.168.4.{last}", f"fd00:4::{last}") for last in (10, 11, 12))
+        self.d, self.x = lab.server(self.db, "192.168.8.10", "fd00:8::10"), lab.server(self.far, "192.168.4.10")
+        self.here = lab.server(self.classic, "10.1.0.10", "fd00:1::10")
         for holder in (self.a, self.x):
             holder.hold(VIP)
         assert not ip_batch(lab.host, [f"address add {HOSTS_IP}/32 dev lo"])
@@ -88,7 +91,8 @@ class Scene:
         yield from self.mappings
         of_net = {"network_id": self.classic.id, "vpc_id": DEFAULT_VPC}
         yield SubnetSwitching(network_id=self.classic.id, vpc_id=DEFAULT_VPC, leg="ext2", vlan_id=0)
-        yield VipBinding(vip_id=uuid(), group_id="g", ip=ip(CLASSIC_VIP), ip6=None, members=(), **of_net)
+        vips = {"ip": ip(CLASSIC_VIP), "ip6": ip_of(CLASSIC_VIP6)}
+        yield VipBinding(vip_id=uuid(), group_id="g", members=(), **vips, **of_net)
 
     @property
     def router(self) -> str:

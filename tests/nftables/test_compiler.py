@@ -80,6 +80,37 @@ def test_port() -> None:
     ]
 
 
+def test_port_with_ipv6() -> None:
+    mac = "02:00:00:00:00:0a"
+    own, vip = 0xFD000004 << 96 | 0x247, 0xFD000004 << 96 | 0x246
+    dual = replace(PORT, vpc_id=DEFAULT_VPC, ip6=own, ip6s=(vip, own))
+    assert sorted({*texts(dual)} - {*texts(replace(PORT, vpc_id=DEFAULT_VPC))}) == [
+        "add element bridge vipnet vn_claimed { 2863311530 . 0xfd000004000000000000000000000247 }",
+        "add element bridge vipnet vn_claims6 { 2863311530 . fd00:4::247 }",
+        f'add element bridge vipnet vn_ip6 {{ "tap0" . {mac} . fd00:4::246 }}',
+        f'add element bridge vipnet vn_ip6 {{ "tap0" . {mac} . fd00:4::247 }}',
+        f'add element bridge vipnet vn_ip6 {{ "tap0" . {mac} . fe80::ff:fe00:a }}',
+        'add element bridge vipnet vn_options { "tap0" . 0x10102000000000a }',
+        'add element bridge vipnet vn_options { "tap0" . 0x20102000000000a }',
+        f'add element bridge vipnet vn_targets {{ "tap0" . {mac} . 0xfd000004000000000000000000000246 }}',
+        f'add element bridge vipnet vn_targets {{ "tap0" . {mac} . 0xfd000004000000000000000000000247 }}',
+        f'add element bridge vipnet vn_targets {{ "tap0" . {mac} . 0xfe80000000000000000000fffe00000a }}',
+    ]
+
+
+def test_gateway_with_ipv6() -> None:
+    leg = "vnsaaaaaaaa0000"
+    dual = replace(ROUTING, gateway6=0xFD000004 << 96 | 1, length6=64)
+    assert [text for text in texts(ROUTING) if "ipv6" in text] == [
+        f"netns exec vn-bbbbbbbb0000 sysctl net/ipv6/conf/{leg}/disable_ipv6=1"
+    ]
+    assert [text for text in texts(dual) if text not in texts(ROUTING)] == [
+        f"netns exec vn-bbbbbbbb0000 sysctl net/ipv6/conf/{leg}/disable_ipv6=0",
+        f"-n vn-bbbbbbbb0000 address replace fe80::ff:fe00:1/64 dev {leg}",
+        f"-n vn-bbbbbbbb0000 address replace fd00:4::1/64 dev {leg}",
+    ]
+
+
 def test_mapping() -> None:
     assert texts(MAPPING) == [
         "add element ip vipnet vn_eip_vip { 203.0.113.100 : 192.168.7.246 }",
@@ -126,7 +157,7 @@ def test_refusals(intent: Intent, said: str) -> None:
 
 
 def test_rules_are_constant() -> None:
-    assert all(len(declaration(kind)) < 3000 for kind in TABLES)
+    assert all(len(declaration(kind)) < 4000 for kind in TABLES)
     assert "FORWARD" not in "".join(declaration(kind) for kind in TABLES)
 
 
@@ -142,6 +173,7 @@ def test_order_of_steps() -> None:
 
 ids = st.uuids(version=4).map(str)
 ip4s = st.integers(0x0A000000, 0x0A00FFFF)
+ip6s = st.integers(0xFD000004 << 96, (0xFD000004 << 96) + 0xFFFF)
 uplinks = st.builds(
     Uplink, name=st.just("pub"), index=st.integers(0, 3), device=st.sampled_from(["eth1", "eth2"]),
     address=st.just((0xCB007102, 24)), gateway=st.none() | st.just(0xCB007101),
@@ -152,8 +184,8 @@ devices = st.integers(0, 10**6).map(lambda n: f"tap{n}")
 intents: st.SearchStrategy[Intent] = st.one_of(
     st.builds(SubnetSwitching, network_id=ids, vpc_id=ids, leg=st.none(), vlan_id=st.just(0)),
     st.builds(
-        SubnetRouting, network_id=ids, vpc_id=ids, gateway=ip4s, length=st.integers(8, 29), gateway6=st.none(),
-        length6=st.none(), mac=macs,
+        SubnetRouting, network_id=ids, vpc_id=ids, gateway=ip4s, length=st.integers(8, 29), gateway6=ip6s | st.none(),
+        length6=st.just(64), mac=macs,
     ),
     st.builds(
         VpcRouting, vpc_id=ids, tag=st.integers(1, 9), mode=modes, mac=macs,
@@ -161,7 +193,8 @@ intents: st.SearchStrategy[Intent] = st.one_of(
     ),
     st.builds(
         PortSecurity, nic_id=ids, network_id=ids, vpc_id=ids, device=devices, mac=macs,
-        ips=st.sets(ip4s, max_size=4).map(lambda found: tuple(sorted(found))), ip6s=st.just(()),
+        ips=st.sets(ip4s, max_size=4).map(lambda found: tuple(sorted(found))),
+        ip6s=st.sets(ip6s, max_size=3).map(lambda found: tuple(sorted(found))),
         vrrp_peers=st.sets(devices, max_size=3).map(tuple),
     ),
     st.builds(

@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from tests.nftables import rule_questions as ask
+from tests.nftables import rule_questions6 as ask6
 from tests.nftables.conftest import OUTSIDE, Lab
 from tests.nftables.rule_scene import EIP, ROUTER, LoadedRule, Scene, loaded_rules, nft
 from vipnet_nftables.ruleset import Kind, declaration
@@ -28,7 +29,8 @@ class Row:
     wrong: object
 
     def names(self, rule: LoadedRule) -> bool:
-        return f"{rule.family} {rule.chain}" == self.chain and self.words in rule.text
+        is_there = rule.text == self.words if self.words == "drop" else self.words in rule.text
+        return is_there and f"{rule.family} {rule.chain}" == self.chain
 
 
 WORLD_TO_A, HOLDER_OUT, SERVER_OUT = "a saw 203.0.113.1", "world saw 203.0.113.100", "world saw 203.0.113.2"
@@ -39,12 +41,34 @@ ROWS = [
     Row("host", "bridge vn_prerouting", "goto vn_leg", ask.leg_claims_vip, False, True),
     Row("host", "bridge vn_guest", "@vn_arp accept", ask.own_arp_is_heard, True, False),
     Row("host", "bridge vn_guest", "@vn_ip accept", ask.own_packet_arrives, True, False),
+    Row("host", "bridge vn_guest", "@vn_ip6 jump", ask6.own_datagram_arrives, True, False),
+    Row("host", "bridge vn_guest", "jump vn_dad", ask6.asks_whether_its_own_is_free, True, False),
     Row("host", "bridge vn_guest", "drop", ask.stranger_sends_from_nobody, False, True),
+    Row("host", "bridge vn_dad", "length 24", ask6.asks_whether_its_own_is_free, True, False),
+    Row("host", "bridge vn_dad", "length 32", ask6.asks_with_a_nonce, [True, False], [False] * 2),
+    Row("host", "bridge vn_guest6", "frag nexthdr", ask6.headers_in_fragments_are_heard, False, True),
+    Row("host", "bridge vn_guest6", "icmpv6 type", ask6.own_echo_is_heard, True, False),
+    Row("host", "bridge vn_guest6", "jump vn_nd", ask6.own_solicitation_is_heard, True, False),
+    Row("host", "bridge vn_guest6", "frag-off", ask6.echos_second_fragment_is_heard, True, False),
+    Row("host", "bridge vn_guest6", "547", ask6.dhcp_answer_is_heard, False, True),
+    Row("host", "bridge vn_guest6", "l4proto != ", ask6.own_datagram_arrives, True, False),
+    Row("host", "bridge vn_nd", "!= @vn_targets", ask6.other_target_is_heard, False, True),
+    Row("host", "bridge vn_nd", "icmpv6 type . ip6 length", ask6.own_solicitation_is_heard, True, False),
+    Row("host", "bridge vn_nd", "length 32", ask6.own_option_is_heard, [True, False], [False] * 2),
+    Row("host", "bridge vn_nd", "length 16", ask6.router_solicitation_with_option_is_heard, [True, False], [False] * 2),
     Row("host", "bridge vn_leg", "8021q", ask.leg_sends_tagged, [False] * 2, [True] * 2),
     Row("host", "bridge vn_leg", "arp saddr ip @vn_claims", ask.leg_claims_vip, False, True),
     Row("host", "bridge vn_leg", ". ip saddr @vn_claims", ask.leg_sends_from_vip, False, True),
+    Row("host", "bridge vn_leg", "112", ask6.legs_vrrp_is_heard, [False] * 2, [True] * 2),
+    Row("host", "bridge vn_leg", "jump vn_leg6", ask6.leg_advertises_vip, False, True),
+    Row("host", "bridge vn_leg6", "@vn_claims6", ask6.leg_sends_from_vip, False, True),
+    Row("host", "bridge vn_leg6", "frag exists", ask6.leg_advertises_in_fragments, False, True),
+    Row("host", "bridge vn_leg6", "nd-neighbor-advert meta mark", ask6.leg_advertises_vip, False, True),
+    Row("host", "bridge vn_leg6", "nd-neighbor-solicit meta mark", ask6.leg_asks_whether_vip_is_free, False, True),
+    Row("host", "bridge vn_leg6", "frag nexthdr", ask6.leg_hides_headers_in_fragments, False, True),
     Row("host", "bridge vn_leg", "meta mark set", ask.others_see_our_mark, False, True),
     Row("host", "bridge vn_forward", "!= @vn_ip drop", ask.flooded_unicast_is_heard, False, True),
+    Row("host", "bridge vn_forward", "!= @vn_ip6 drop", ask6.flooded_datagram_is_heard, False, True),
     Row("host", "bridge vn_forward", "@vn_vrrp accept", ask.members_vrrp_is_heard, True, False),
     Row("host", "bridge vn_forward", "112 drop", ask.strangers_vrrp_is_heard, False, True),
     Row("host", "bridge vn_input", "@vn_ports", ask.host_answers_guest, False, True),
@@ -77,6 +101,9 @@ ROWS = [
     Row("router", "ip vn_leave", "@vn_tx_limit", ask.flood_from_holder_passes, False, True),
     Row("router", "ip vn_leave", "@vn_tx_count", ask.answer_is_counted, (1, 1), (1, 0)),
     Row("router", "ip vn_leave", '"tr0"', ask.private_source_gets_to_gateway, False, True),
+    Row("router", "ip6 vn_input", "policy drop", ask6.router_refuses_port, False, True),
+    Row("router", "ip6 vn_input", "icmpv6", ask6.server_pings_router, True, False),
+    Row("router", "ip6 vn_forward", "accept", ask6.server_asks_other_subnet, True, False),
     Row("router", "arp vn_input", "!= @vn_eips drop", ask.unmapped_address_is_answered_for, False, True),
     Row("router", "arp vn_input", "set 192.0.0.8", ask.askers_are_answered_to, ["0.0.0.0", OUTSIDE], [None, OUTSIDE]),
     Row("router", "arp vn_output", "@vn_asker", ask.router_asks_upstream_as, ({EIP}, HOLDER_OUT), ({"0.0.0.0"}, HOLDER_OUT)),
@@ -93,6 +120,9 @@ ROWS = [
 ]
 
 REDUNDANT = {
+    ("router", "ip6 vn_forward", "policy drop"): (
+        "no leg but those in subnets has IPv6, so nothing else is forwarded; the policy holds that also if somebody switches it on"
+    ),
     ("router", "ip vn_input", 'iifname "up*" drop'): (
         "what comes in by an uplink and is local belongs to no connection of the router's, and falls to the policy; "
         "the rule holds that also for a connection that the router should ever open itself"

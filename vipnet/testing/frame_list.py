@@ -21,7 +21,7 @@ SENDER: Final = "c"
 
 _IPV4, _IPV6, _DOT1Q, _DOT1AD = 0x0800, 0x86DD, 0x8100, 0x88A8
 _HOP_BY_HOP, _UDP, _ROUTING, _FRAGMENT, _ICMP6, _OPTIONS, _VRRP = 0, 17, 43, 44, 58, 60, 112
-_ROUTER_ADVERTISEMENT, _REDIRECT = 134, 137
+_ECHO_REQUEST, _ROUTER_ADVERTISEMENT, _REDIRECT = 128, 134, 137
 _FORGED = frames.mac_bytes("02:00:00:00:00:66")
 _NOBODY: Final[frozenset[str]] = frozenset()
 _ALL = frozenset({"a", "b", "e"})
@@ -139,14 +139,11 @@ def _vrrp_behind_routing(ends: Ends, mark: bytes) -> tuple[bytes, ...]:
     return (_frame6(ends, _ROUTING, behind, to=VRRP_GROUP6),)
 
 
-def _fragments(ends: Ends, following: int, payload: bytes, mark: bytes, *, to: str | None = None) -> tuple[bytes, ...]:
-    """A packet cut after 32 bytes of its payload; each frame has the mark, the first one behind the packet's end."""
-    first = _frame6(ends, _FRAGMENT, frames.fragment(following, payload[:32], more=True), to=to)
-    return first + mark, _frame6(ends, _FRAGMENT, frames.fragment(following, payload[32:], offset=32), to=to) + mark
-
-
 def _own_ip6_in_fragments(ends: Ends, mark: bytes) -> tuple[bytes, ...]:
-    return _fragments(ends, _UDP, _datagram(ends, bytes(40)), mark)
+    payload = _datagram(ends, bytes(40))
+    first = frames.fragment(_UDP, payload[:32], more=True)
+    second = frames.fragment(_UDP, payload[32:], offset=32)
+    return _frame6(ends, _FRAGMENT, first) + mark, _frame6(ends, _FRAGMENT, second) + mark
 
 
 def _dad(ends: Ends, mark: bytes) -> tuple[bytes, ...]:
@@ -183,14 +180,18 @@ def _redirect(ends: Ends, mark: bytes) -> tuple[bytes, ...]:
 
 
 def _na_in_second_fragment(ends: Ends, mark: bytes) -> tuple[bytes, ...]:
+    """Of two fragments the first alone says what follows (RFC 8200), so the second may name UDP; where a reader of the first
+    looks for a header behind its options there is an echo request, which is no longer in the packet."""
     option = frames.link_layer_option("target", ends.mac)
     message = frames.advertisement(ends.ip6, frames.ALL_NODES, ends.foreign6, option)
-    payload = frames.destination_options(_ICMP6, message, length=32)
-    return _fragments(ends, _OPTIONS, payload, mark, to=frames.ALL_NODES)
+    first = frames.fragment(_OPTIONS, frames.destination_options(_ICMP6, b"", length=32), more=True)
+    second = frames.fragment(_UDP, message, offset=32)
+    padding = bytes([_ECHO_REQUEST, 0, 0, 0])
+    return _to_all(ends, first, _FRAGMENT) + padding + mark, _to_all(ends, second, _FRAGMENT) + mark
 
 
-def _to_all(ends: Ends, message: bytes) -> bytes:
-    return _frame6(ends, _ICMP6, message, to=frames.ALL_NODES)
+def _to_all(ends: Ends, payload: bytes, following: int = _ICMP6) -> bytes:
+    return _frame6(ends, following, payload, to=frames.ALL_NODES)
 
 
 def _listed(name: str, source: str, make: Callable[[Ends, bytes], tuple[bytes, ...]], heard: frozenset[str]) -> ListedFrame:
