@@ -61,6 +61,10 @@ class RealProbe:
         for opened in (*self._ears.values(), *self._connections):
             opened.close()
 
+    def node(self, name: str) -> LabNode:
+        """A machine by its name."""
+        return self._nodes[name]
+
     def refresh(self, scene: Scene) -> None:
         self._scene = scene
 
