@@ -1,7 +1,6 @@
 """Traffic that is measured: datagrams at a steady pace, packets as they are on the wire. Needs root.
 
-All of it is sent and received by one thread, in steps of a millisecond; what the machine could not offer, or lost by itself,
-is told apart from what a data plane did.
+All of it is sent and received by one thread, in steps of a millisecond, and told apart from what the machine could not offer.
 """
 
 from __future__ import annotations
@@ -9,12 +8,14 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from vipnet.lab import LabNode
 
@@ -24,6 +25,8 @@ PACKET: Final = 1000
 """Bytes of the IP packet that is one datagram of a flow."""
 
 _STEP: Final = 0.001
+_LAST: Final = 0.2
+"""Seconds that the last datagrams may take."""
 _HEADERS: Final = 28  # IP and UDP
 _STAMP: Final = struct.Struct("=d")
 _BUFFER: Final = 1 << 25
@@ -75,7 +78,10 @@ class Flow:
 
 
 class Load:
-    """Flows that are offered side by side. A context manager. `late` is the longest, in seconds, that a step came behind time."""
+    """Flows that are offered side by side. A context manager.
+
+    `late` is the longest, in seconds, that a step came behind its time; what was due is sent then, all at once.
+    """
 
     def __init__(self, flows: Iterable[Flow], *, first_port: int = 9000) -> None:
         self.late = 0.0
@@ -88,21 +94,30 @@ class Load:
         for way in self._ways:
             way.close()
 
-    def offer(self, seconds: float, acts: Iterable[tuple[float, Callable[[], object]]] = ()) -> None:
-        """Send for some seconds, and receive what comes. `acts` are carried out at their times, between two steps."""
-        left = sorted(acts, key=lambda act: act[0])
+    def offer(self, seconds: float, acts: Iterable[tuple[float, Callable[[], object]]] = ()) -> float:
+        """Send for at least so many seconds, receive what comes, and return how long it was.
+
+        `acts` are carried out meanwhile by another thread, one after the other, none before its time; their errors come out here.
+        """
         began = before = time.monotonic()
-        while (now := time.monotonic()) - began < seconds:
-            self.late, before = max(self.late, now - before - _STEP), now
-            for way in self._ways:
-                way.step(now - began)
-            if left and left[0][0] <= now - began:
-                left.pop(0)[1]()
-                before = time.monotonic()  # what an act takes is no fault of the machine's
-            time.sleep(max(0.0, now + _STEP - time.monotonic()))
-        time.sleep(0.1)
+        with ThreadPoolExecutor(1) as other:
+            done = other.submit(_act, began, sorted(acts, key=lambda act: act[0]))
+            while (now := time.monotonic()) - began < seconds or not done.done():
+                self.late, before = max(self.late, now - before - _STEP), now
+                for way in self._ways:
+                    way.step(now - began)
+                time.sleep(max(0.0, now + _STEP - time.monotonic()))
+            done.result()
+        time.sleep(_LAST)
         for way in self._ways:
             way.drain()
+        return before - began
+
+
+def _act(began: float, acts: Iterable[tuple[float, Callable[[], object]]]) -> None:
+    for at, act in acts:
+        time.sleep(max(0.0, began + at - time.monotonic()))
+        act()
 
 
 class _Way:
@@ -153,39 +168,37 @@ class Wire:
     """What leaves or enters machines by `eth0`, as a wire would carry it. A context manager.
 
     Segments that a stack sends merged, or has merged, are counted as the packets that they are (GSO: the kernel tells their
-    size in a header of its own, packet(7), PACKET_VNET_HDR). `lost`: how many the sockets could not keep.
+    size in a header of its own, packet(7), PACKET_VNET_HDR). At the end `seen` has what was sent, by machine and (source,
+    target), and `lost` how many frames the sockets could not keep.
     """
 
     def __init__(self, *nodes: LabNode) -> None:
         self._taps = {node.name: node.call(_tap) for node in nodes}
+        self.seen: dict[str, defaultdict[tuple[str, str], WireCount]] = {}
         self.lost = 0
 
     def __enter__(self) -> Wire:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for tap in self._taps.values():
-            tap.close()
+        for name, tap in self._taps.items():
+            with tap:
+                self.seen[name] = _sorted(tap)
+                self.lost += struct.unpack("=II", tap.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1]
 
-    def seen(self, *, src: str | None = None, dst: str | None = None) -> dict[str, WireCount]:
-        """By machine, what was sent from an address or to one since this was asked last, or since the beginning."""
-        return {name: self._seen(tap, src, dst) for name, tap in self._taps.items()}
 
-    def _seen(self, tap: socket.socket, src: str | None, dst: str | None) -> WireCount:
-        total = WireCount(0, 0)
-        for frame in _frames(tap):
+def _sorted(tap: socket.socket) -> defaultdict[tuple[str, str], WireCount]:
+    found = defaultdict[tuple[str, str], WireCount](partial(WireCount, 0, 0))
+    for frame in _frames(tap):
+        if frame[_VNET.size + 12 : _VNET.size + _ETHERNET] == _IP:
             packet = frame[_VNET.size + _ETHERNET :]
-            if frame[_VNET.size + 12 : _VNET.size + _ETHERNET] != _IP:
-                continue
-            source, target = (socket.inet_ntoa(packet[at : at + 4]) for at in (12, 16))
-            if src in (None, source) and dst in (None, target):
-                total += _on_the_wire(frame[: _VNET.size], packet)
-        self.lost += struct.unpack("=II", tap.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1]
-        return total
+            way = socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])
+            found[way] += _on_the_wire(frame[: _VNET.size], packet)
+    return found
 
 
 def _on_the_wire(vnet: bytes, packet: bytes) -> WireCount:
-    whole, = struct.unpack_from("!H", packet, 2)
+    (whole,) = struct.unpack_from("!H", packet, 2)
     size: int = _VNET.unpack(vnet)[3]
     head = 4 * (packet[0] & 15)
     head += 4 * (packet[head + 12] >> 4) if packet[9] == _TCP else 8
