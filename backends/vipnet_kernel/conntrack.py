@@ -1,4 +1,6 @@
-"""Connections: cut those of an address and see that they are gone.
+"""Connections: cut those of a mapping that has ended and see that they are gone.
+
+They are told by both addresses: an EIP that was moved to another VIP has new ones at once, and those stay.
 
 Netlink by hand: pyroute2 takes 0.1 ms to read an entry, and its tuples know the ports of TCP, UDP and ICMP only. Here an
 entry found is deleted by its own tuple as it was read, whatever the protocol, and in its zone.
@@ -29,55 +31,59 @@ others, filters take 0.09 s an address (two walks to delete and two to look agai
 
 _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
 _ORIGINAL, _REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25
-_ADDRESSES, _DESTINATION = 1, 2
-_BY_DESTINATION = struct.pack("=I", 1 << 1)
+_ADDRESSES, _SOURCE, _DESTINATION = 1, 1, 2
+_BY = {_SOURCE: struct.pack("=I", 1 << 0), _DESTINATION: struct.pack("=I", 1 << 1)}
 _IPV4 = struct.pack("=BBH", socket.AF_INET, 0, 0)
-_TUPLE = struct.Struct("=H18x4s")
-"""Length of a tuple with its header, and destination in it: three headers and the source lie between."""
+_TUPLE = struct.Struct("=H10x4s4x4s")
+"""Length of a tuple with its header, source and destination in it, each behind headers."""
+
+_Mapping = tuple[bytes, bytes]
+"""Public address and private one."""
 
 
-def cut_connections(namespace: str, public: Iterable[int]) -> None:
-    """Delete every connection that was opened to a public IPv4 address, or that left as one.
+def cut_connections(namespace: str, ended: Iterable[tuple[int, int]]) -> None:
+    """Delete every connection that was opened to a public IPv4 address and answered from a private one, or that left from that
+    as the public one; `ended` are such pairs.
 
     Looks again until it finds none. Raises DataplaneError when some are still there after three rounds.
     """
-    addresses = frozenset(ip.to_bytes(4, "big") for ip in public)
-    if not addresses:
+    mappings = frozenset((public.to_bytes(4, "big"), private.to_bytes(4, "big")) for public, private in ended)
+    if not mappings:
         return
     try:
         with talking(namespace, NETFILTER) as link:
-            gone = _cut(link, addresses)
+            gone = _cut(link, mappings)
     except OSError as error:
         raise DataplaneError(f"connections of {namespace} cannot be cut: {error.strerror or error}") from error
     if not gone:
-        some = ", ".join(sorted(format_ip4(int.from_bytes(ip, "big")) for ip in addresses)[:3])
+        some = ", ".join(sorted(format_ip4(int.from_bytes(public, "big")) for public, _ in mappings)[:3])
         raise DataplaneError(f"connections of {some} in {namespace} come back as fast as they are cut")
 
 
-def _cut(link: socket.socket, addresses: frozenset[bytes]) -> bool:
-    questions = _filters(addresses)
-    if len(addresses) > _FEW or not _filtered_out(link, questions):
+def _cut(link: socket.socket, mappings: frozenset[_Mapping]) -> bool:
+    questions = _filters(mappings)
+    if len(mappings) > _FEW or not _filtered_out(link, questions):
         questions = [_IPV4]
     for _ in range(_ROUNDS):
-        found = _look(link, questions, addresses)
+        found = _look(link, questions, mappings)
         if not found:
             return True
         _delete(link, found)
     return False
 
 
-def _filters(addresses: Collection[bytes]) -> list[bytes]:
-    """For each address one that picks what was opened to it, and one that picks what is answered to it."""
-    return [_filter(direction, ip) for ip in addresses for direction in (_ORIGINAL, _REPLY)]
+def _filters(mappings: Collection[_Mapping]) -> list[bytes]:
+    """For each mapping one that picks what was opened to it, and one that picks what left by it."""
+    return [_filter(into, out, mapping) for mapping in mappings for into, out in ((_ORIGINAL, _REPLY), (_REPLY, _ORIGINAL))]
 
 
-def _filter(direction: int, ip: bytes) -> bytes:
-    destination = attribute(NESTED | _ADDRESSES, attribute(_DESTINATION, ip))
-    return (
-        _IPV4
-        + attribute(NESTED | direction, destination)
-        + attribute(NESTED | _FILTER, attribute(direction, _BY_DESTINATION))  # flags are numbered as the tuples are
-    )
+def _filter(into: int, out: int, mapping: _Mapping) -> bytes:
+    """Picks what is sent to the public address in one direction and from the private one in the other."""
+    public, private = mapping
+    sides = [(into, _DESTINATION, public), (out, _SOURCE, private)]
+    tuples = [attribute(NESTED | way, attribute(NESTED | _ADDRESSES, attribute(side, ip))) for way, side, ip in sides]
+    flags = [attribute(way, _BY[side]) for way, side, _ in sides]  # they are numbered as the tuples are
+    return _IPV4 + b"".join(tuples) + attribute(NESTED | _FILTER, b"".join(flags))
 
 
 def _filtered_out(link: socket.socket, filters: Sequence[bytes]) -> bool:
@@ -89,14 +95,16 @@ def _filtered_out(link: socket.socket, filters: Sequence[bytes]) -> bool:
     return True
 
 
-def _look(link: socket.socket, questions: Iterable[bytes], addresses: frozenset[bytes]) -> list[bytes]:
-    return [entry for one in questions for _, entry in dump(link, _GET, one) if not addresses.isdisjoint(_destinations(entry))]
+def _look(link: socket.socket, questions: Iterable[bytes], mappings: frozenset[_Mapping]) -> list[bytes]:
+    return [entry for one in questions for _, entry in dump(link, _GET, one) if not mappings.isdisjoint(_mappings(entry))]
 
 
-def _destinations(entry: bytes) -> tuple[bytes, bytes]:
-    """Where a connection was opened to, and where its answers go: the kernel puts the two tuples first."""
-    length, opened = _TUPLE.unpack_from(entry, len(_IPV4))
-    return opened, _TUPLE.unpack_from(entry, len(_IPV4) + length)[1]
+def _mappings(entry: bytes) -> tuple[_Mapping, _Mapping]:
+    """By which mapping a connection would have been opened, and by which it would have left: the kernel puts the two tuples
+    first."""
+    length, source, target = _TUPLE.unpack_from(entry, len(_IPV4))
+    _, answering, answered = _TUPLE.unpack_from(entry, len(_IPV4) + length)
+    return (target, answering), (answered, source)
 
 
 def _delete(link: socket.socket, entries: Iterable[bytes]) -> None:

@@ -24,7 +24,10 @@ _NO_LENGTH = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """An interface. `peer` is what it sits on or is paired with, as far as it is seen from its own namespace."""
+    """An interface. `peer` is what it sits on or is paired with, as far as it is seen from its own namespace.
+
+    `most_segments`: how many packets it sends merged into one (GSO).
+    """
 
     name: str
     kind: str
@@ -35,6 +38,7 @@ class Link:
     peer: str
     alias: str
     vlan_id: int
+    most_segments: int
     addresses: tuple[str, ...]
 
 
@@ -127,6 +131,7 @@ def _link(row: Any, names: Mapping[int, str], addresses: Sequence[str]) -> Link:
         peer="" if elsewhere else names.get(row.get("link"), ""),
         alias=row.get("ifalias") or "",
         vlan_id=row.get(("linkinfo", "data", "vlan_id")) if kind == "vlan" else 0,
+        most_segments=row.get("gso_max_segs") or 0,
         addresses=tuple(addresses),
     )
 

@@ -117,9 +117,9 @@ def _subnet_routing(intent: SubnetRouting) -> Iterator[NativeEntry]:
         yield Address(router, leg, f"{format_ip6(intent.gateway6)}/{intent.length6}")
 
 
-def _leg(namespace: str, leg: str, mac: str, bridge: str) -> Iterator[NativeEntry]:
+def _leg(namespace: str, leg: str, mac: str, bridge: str, *, single: bool = True) -> Iterator[NativeEntry]:
     far = names.far_end(namespace, leg)
-    yield Veth(leg, namespace, mac, far, "", bridge)
+    yield Veth(leg, namespace, mac, far, "", bridge, single=single)
     yield Up("", far)
 
 
@@ -199,7 +199,7 @@ def _gateway(uplink: Uplink, bridge: str, owner: str) -> Iterator[NativeEntry]:
     yield Namespace(gateway, owner)
     yield from _settings(gateway)
     yield Skeleton(gateway, GATEWAY)
-    yield from _leg(gateway, leg, names.gateway_mac(owner), bridge)
+    yield from _leg(gateway, leg, names.gateway_mac(owner), bridge, single=False)  # nothing is counted there
     yield Address(gateway, leg, f"{format_ip4(uplink.address[0])}/{uplink.address[1]}")
     if uplink.gateway is not None:
         yield _default_route(gateway, "main", uplink.gateway, leg)

@@ -162,7 +162,7 @@ class NftablesBackend(Backend[NativeEntry]):
         self._handles.close()
 
     def _flush(self, router: str, items: Sequence[Released]) -> None:
-        cut_connections(router, {item.eip for item in items if item.eip is not None})
+        cut_connections(router, {(item.eip, item.ip) for item in items if item.eip is not None})
         forget_neighbours(self._handles, router, {(item.version, item.ip) for item in items if item.eip is None})
 
     def _look(self) -> Reading:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from vipnet_kernel.handles import Noun
 from vipnet_kernel.requests import Device, MakeNamespace, NamespaceOf, RemoveNamespace, Request, RouteRequest, WriteSetting
@@ -20,6 +20,14 @@ __all__ = [
     "command",
     "without_ipv6_address",
 ]
+
+
+_LEAST_GSO: Final = 321
+"""More than any kernel's MAX_TCP_HEADER, which is the least it takes (rtnetlink.c). A virtual machine does not say of how many
+segments it has merged a packet; by its size it is taken apart all the same."""
+
+_ANY_GSO: Final = 65535, 65536
+"""What a new interface has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,9 @@ class Vlan(OfLinks):
 class Veth(OfLinks):
     """A leg `name` in `namespace`; its far end, in `far_namespace`, is down until an entry of its own sets it up.
 
-    `mac` "": any. `master`: the bridge of the far end, "" for none. `up`: whether the leg is.
+    `mac` "": any. `master`: the bridge of the far end, "" for none. `up`: whether the leg is. `single`: the
+    far end takes apart what it hands to the leg. Senders and network cards merge packets of a connection (GSO, GRO), which
+    would be limited and counted as one.
     """
 
     name: str
@@ -140,6 +150,7 @@ class Veth(OfLinks):
     far_namespace: str
     master: str
     up: bool = True
+    single: bool = False
 
     @property
     def key(self) -> str:
@@ -149,6 +160,7 @@ class Veth(OfLinks):
     def text(self) -> str:
         mac = f" address {self.mac}" if self.mac else ""
         state = "" if self.up else " (down)"
+        state += " gso_max_segs 1" if self.single else ""
         return f"link add name {self.far} type veth peer name {self.name}{mac} netns {self.namespace}{state}"
 
     @property
@@ -166,8 +178,10 @@ class Veth(OfLinks):
     def adjusting(self) -> tuple[Command, ...]:
         """Put right what can be without making it anew."""
         master = Device(self.master) if self.master else 0
+        segments, size = (1, _LEAST_GSO) if self.single else _ANY_GSO
+        merging = {"gso_max_segs": segments, "gso_max_size": size}
         return (
-            command(4, self.far_namespace, "link", "set", ifname=self.far, master=master),
+            command(4, self.far_namespace, "link", "set", ifname=self.far, master=master, **merging),
             command(4, self.namespace, "link", "set", ifname=self.name, **self._mac, state="up"),
         )
 

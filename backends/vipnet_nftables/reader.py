@@ -104,7 +104,7 @@ def _legs(around: Inventory, own: Mapping[str, Inventory], near: Mapping[str, _L
         if far.name in near:
             namespace, leg = near[far.name]
             mac = "" if leg.name == names.TRANSIT else leg.mac
-            yield Veth(leg.name, namespace, mac, far.name, where, far.master, leg.up)
+            yield Veth(leg.name, namespace, mac, far.name, where, far.master, leg.up, far.most_segments == 1)
             yield from _up(where, far)
         else:
             yield Veth("", "", "", far.name, where, far.master)

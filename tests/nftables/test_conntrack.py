@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("conntrack") is None, reason="not installed: conntrack (Debian package conntrack)"),
 ]
 
-GONE, KEPT, VIP, CLIENT = "203.0.113.100", "203.0.113.101", "192.168.4.100", "198.51.100.7"
+GONE, KEPT, VIP, NEW, CLIENT = "203.0.113.100", "203.0.113.101", "192.168.4.100", "192.168.4.102", "198.51.100.7"
 FILTER = 25
 
 
@@ -44,18 +44,20 @@ def udp(source: str, target: str, *more: str, port: int = 1000) -> str:
 
 
 def roles(eip: str, vip: str) -> list[str]:
-    """An EIP in every place that a connection has for it."""
+    """An EIP and a VIP in every place that a connection has for them."""
     return [
-        udp(CLIENT, eip, f"--dst-nat {vip}"),
-        udp(CLIENT, eip, f"--dst-nat {vip} --src-nat 192.168.4.1", port=1001),  # from within the VPC
-        udp(vip, CLIENT, f"--src-nat {eip}"),
-        udp(eip, CLIENT, port=1002),
-        udp(CLIENT, eip, port=1003),
-        udp(CLIENT, eip, "--zone 7", port=1004),
-        udp(eip, CLIENT, "--orig-zone 9", port=1005),
-        f"-I -p tcp -t 600 --state ESTABLISHED --sport 9 --dport 80 -s {CLIENT} -d {eip} --dst-nat {vip}",
-        f"-I -p gre -t 600 --srckey 1 --dstkey 2 -s {CLIENT} -d {eip}",
+        udp(CLIENT, eip, f"--dst-nat {vip}", port=last(vip)),
+        udp(CLIENT, eip, f"--dst-nat {vip} --src-nat 192.168.4.1", port=1000 + last(vip)),  # from within the VPC
+        udp(vip, CLIENT, f"--src-nat {eip}", port=2000 + last(vip)),
+        udp(CLIENT, eip, f"--dst-nat {vip} --zone 7", port=3000 + last(vip)),
+        udp(vip, CLIENT, f"--src-nat {eip} --orig-zone 9", port=4000 + last(vip)),
+        f"-I -p tcp -t 600 --state ESTABLISHED --sport {last(vip)} --dport 80 -s {CLIENT} -d {eip} --dst-nat {vip}",
+        f"-I -p gre -t 600 --srckey {last(vip)} --dstkey 2 -s {CLIENT} -d {eip} --dst-nat {vip}",
     ]
+
+
+def last(address: str) -> int:
+    return int(address.rpartition(".")[2])
 
 
 def crowd(total: int) -> list[str]:
@@ -105,13 +107,18 @@ def answering(how: Callable[[socket, int, Sequence[bytes]], list[int]]) -> Abstr
     return patch.object(conntrack, "outcomes", how)
 
 
-WAYS: dict[str, tuple[Sequence[str], AbstractContextManager[object]]] = {
-    "one": ([GONE], nullcontext()),
-    "two": ([GONE, "203.0.113.9"], nullcontext()),
-    "many": ([GONE, *(f"203.0.113.{last}" for last in range(1, 90))], nullcontext()),
-    "no filter": ([GONE], answering(as_before_6_12)),
-    "EINVAL": ([GONE], answering(partial(refusing, errno.EINVAL))),
-    "EOPNOTSUPP": ([GONE], answering(partial(refusing, errno.EOPNOTSUPP))),
+def ended(*others: str) -> list[tuple[int, int]]:
+    """The mapping of GONE to VIP, and of others to it."""
+    return [(ip(eip), ip(VIP)) for eip in (GONE, *others)]
+
+
+WAYS: dict[str, tuple[Sequence[tuple[int, int]], AbstractContextManager[object]]] = {
+    "one": (ended(), nullcontext()),
+    "two": (ended("203.0.113.9"), nullcontext()),
+    "many": (ended(*(f"203.0.113.{number}" for number in range(1, 90))), nullcontext()),
+    "no filter": (ended(), answering(as_before_6_12)),
+    "EINVAL": (ended(), answering(partial(refusing, errno.EINVAL))),
+    "EOPNOTSUPP": (ended(), answering(partial(refusing, errno.EOPNOTSUPP))),
 }
 
 
@@ -120,31 +127,32 @@ WAYS: dict[str, tuple[Sequence[str], AbstractContextManager[object]]] = {
 def test_exactly_the_connections_of_what_is_released_end(
     space: str, elsewhere: str, tmp_path: Path, way: str, total: int
 ) -> None:
-    addresses, kernel = WAYS[way]
-    ours = [*roles(GONE, VIP), *roles(KEPT, "192.168.4.101")]
+    mappings, kernel = WAYS[way]
+    ours = [*roles(GONE, VIP), *roles(KEPT, "192.168.4.101"), *roles(GONE, NEW), *roles(KEPT, "192.168.4.103")]
     fill(space, tmp_path, [*ours, *crowd(total), udp("2001:db8::1", "2001:db8::2")])
     fill(elsewhere, tmp_path, ours)
     before, there = listed(space), listed(elsewhere)
     assert len(before) == len(ours) + total + 1
-    assert len(naming(before, GONE)) == len(naming(before, KEPT)) == len(ours) / 2
+    gone = naming(before, GONE) & naming(before, VIP)
+    assert len(gone) == len(ours) / 4
     with kernel:
-        cut_connections(space, map(ip, addresses))
-    assert listed(space) == before - naming(before, GONE)
+        cut_connections(space, mappings)
+    assert listed(space) == before - gone
     assert listed(elsewhere) == there
 
 
 @pytest.mark.parametrize("others", [0, 5])
 def test_more_connections_than_fit_in_one_answer_end(space: str, tmp_path: Path, others: int) -> None:
-    fill(space, tmp_path, [udp(CLIENT, GONE, port=1000 + i) for i in range(700)])
+    fill(space, tmp_path, [udp(CLIENT, GONE, f"--dst-nat {VIP}", port=1000 + i) for i in range(700)])
     with answering(as_before_6_12):
-        cut_connections(space, map(ip, [GONE, *(f"203.0.113.{last}" for last in range(others))]))
+        cut_connections(space, ended(*(f"203.0.113.{number}" for number in range(others))))
     assert listed(space) == set()
 
 
 def test_nothing_released_asks_nothing() -> None:
     cut_connections("there-is-no-such-namespace", [])
     with pytest.raises(DataplaneError, match="there-is-no-such-namespace"):
-        cut_connections("there-is-no-such-namespace", [1])
+        cut_connections("there-is-no-such-namespace", [(1, 2)])
 
 
 def test_a_tuple_without_its_filter_deletes_nothing(space: str, tmp_path: Path) -> None:
@@ -158,18 +166,18 @@ def test_a_tuple_without_its_filter_deletes_nothing(space: str, tmp_path: Path) 
         raise OSError(errno.EINTR, "enough")
 
     with answering(only_filters), pytest.raises(DataplaneError, match="enough"):
-        cut_connections(space, [ip(GONE)])
+        cut_connections(space, ended())
     assert answers == [errno.EINVAL] * 2
     assert listed(space) == before
 
 
-@pytest.mark.parametrize("released", [[GONE], [GONE, KEPT, VIP]])
-def test_connections_that_come_back_are_an_error(space: str, tmp_path: Path, released: list[str]) -> None:
-    fill(space, tmp_path, [udp(CLIENT, GONE)])
+@pytest.mark.parametrize("released", [ended(), ended(KEPT, NEW)])
+def test_connections_that_come_back_are_an_error(space: str, tmp_path: Path, released: list[tuple[int, int]]) -> None:
+    fill(space, tmp_path, [udp(CLIENT, GONE, f"--dst-nat {VIP}")])
     with answering(idle), pytest.raises(DataplaneError, match=r"203\.0\.113\.100.* in .* come back"):
-        cut_connections(space, map(ip, released))
+        cut_connections(space, released)
     assert len(listed(space)) == 1
-    cut_connections(space, map(ip, released))
+    cut_connections(space, released)
     assert listed(space) == set()
 
 
@@ -180,10 +188,10 @@ def test_what_ends_by_itself_meanwhile_is_no_error(space: str, tmp_path: Path) -
         return as_before_6_12(link, kind, payloads) + as_before_6_12(link, kind, payloads)
 
     with answering(late):
-        cut_connections(space, [ip(GONE)])
+        cut_connections(space, ended())
     assert listed(space) == set()
 
 
 def test_a_refusal_of_another_kind_is_told(space: str) -> None:
     with answering(partial(refusing, errno.EPERM)), pytest.raises(DataplaneError, match=os.strerror(errno.EPERM)):
-        cut_connections(space, [ip(GONE)])
+        cut_connections(space, ended())
