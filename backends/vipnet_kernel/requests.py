@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from vipnet_kernel import namespaces
 from vipnet_kernel.handles import Handles, Noun
-from vipnet_kernel.sysctls import write_sysctl
+from vipnet_kernel.sysctls import switch_off_ipv6, write_sysctl
 
 __all__ = [
     "Device",
@@ -22,6 +22,7 @@ __all__ = [
     "RemoveNamespace",
     "Request",
     "RouteRequest",
+    "SwitchOffIpv6",
     "WriteSetting",
     "send",
 ]
@@ -70,7 +71,14 @@ class WriteSetting:
     value: str
 
 
-Request = RouteRequest | MakeNamespace | RemoveNamespace | WriteSetting
+@dataclass(frozen=True, slots=True)
+class SwitchOffIpv6:
+    """Let an interface have no part in IPv6, if the kernel has any."""
+
+    device: str
+
+
+Request = RouteRequest | MakeNamespace | RemoveNamespace | WriteSetting | SwitchOffIpv6
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,8 @@ def _send(handles: Handles, namespace: str, request: Request) -> None:
             namespaces.remove(name)
         case WriteSetting(name, value):
             write_sysctl(name, value)
+        case SwitchOffIpv6(device):
+            switch_off_ipv6(device)
 
 
 def _resolved(values: Mapping[str, Any], files: ExitStack) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["read_sysctls", "write_sysctl", "write_sysctls"]
+__all__ = ["read_sysctls", "switch_off_ipv6", "write_sysctl", "write_sysctls"]
 
 _ROOT = Path("/proc/sys/net")
 
@@ -34,6 +36,15 @@ def write_sysctls(namespace: str, values: Mapping[str, str]) -> dict[str, str]:
 def write_sysctl(name: str, value: str) -> None:
     """Write a setting of the namespace that the calling thread is in. Raises OSError."""
     (_ROOT / name).write_text(value)
+
+
+def switch_off_ipv6(device: str) -> None:
+    """Switch IPv6 off on an interface of the namespace that the calling thread is in. Raises OSError: ENODEV without one."""
+    try:
+        write_sysctl(f"ipv6/conf/{device}/disable_ipv6", "1")
+    except FileNotFoundError as error:
+        if (_ROOT / "ipv6").exists():  # else the kernel has no IPv6
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
 
 
 def _read(name: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vipnet_kernel.handles import Noun
-from vipnet_kernel.requests import Device, MakeNamespace, NamespaceOf, RemoveNamespace, Request, RouteRequest, WriteSetting
+from vipnet_kernel.requests import Device, MakeNamespace, NamespaceOf, RemoveNamespace, Request, RouteRequest, SwitchOffIpv6, WriteSetting
 
 __all__ = [
     "Address",
@@ -18,7 +18,7 @@ __all__ = [
     "Veth",
     "Vlan",
     "command",
-    "without_ipv6_address",
+    "without_ipv6",
 ]
 
 
@@ -44,10 +44,12 @@ def command(phase: int, where: str, noun: Noun, verb: str, **values: Any) -> Com
     return Command(phase, where, RouteRequest(noun, verb, values))
 
 
-def without_ipv6_address(phase: int, where: str, device: str) -> Command:
-    """Keep an interface from giving itself an address when it comes up (`addrgenmode none`)."""
-    none = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
-    return command(phase, where, "link", "set", ifname=device, IFLA_AF_SPEC=none)
+def without_ipv6(phase: int, where: str, device: str) -> Command:
+    """Take an interface off IPv6 before it comes up.
+
+    To have no address is not enough: a host that forwards IPv6 tells everybody on it which groups it listens to.
+    """
+    return Command(phase, where, SwitchOffIpv6(device))
 
 
 class OfLinks:

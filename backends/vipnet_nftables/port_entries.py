@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vipnet_kernel.requests import Device
-from vipnet_nftables.link_entries import Command, command, without_ipv6_address
+from vipnet_nftables.link_entries import Command, command, without_ipv6
 
 __all__ = ["Attachment", "Up"]
 
@@ -40,7 +40,7 @@ class Attachment(_OfPorts):
 
     def making(self) -> tuple[Command, ...]:
         return (
-            without_ipv6_address(3, "", self.device),
+            without_ipv6(3, "", self.device),
             command(3, "", "link", "set", ifname=self.device, master=Device(self.bridge)),
             command(3, "", "link", "set", ifname=self.device, state="up"),
         )
@@ -69,7 +69,7 @@ class Up(_OfPorts):
 
     def making(self) -> tuple[Command, ...]:
         return (
-            without_ipv6_address(4, self.namespace, self.device),
+            without_ipv6(4, self.namespace, self.device),
             command(4, self.namespace, "link", "set", ifname=self.device, state="up"),
         )
 

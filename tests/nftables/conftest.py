@@ -30,6 +30,7 @@ from vipnet.intents import (
 )
 from vipnet.model import AccessMode
 from vipnet.plan import Plan, diff
+from vipnet.testing import frames
 from vipnet_kernel import namespaces
 from vipnet_kernel.arp import Announcer
 from vipnet_kernel.handles import Handles
@@ -352,6 +353,22 @@ def ping(space: str, address: str, *, source: str | None = None, wait: float = 1
         except OSError:
             return False
     return False
+
+
+def ping6(space: str, address: str, *, wait: float = 1.0) -> bool:
+    mark = secrets.token_bytes(8)
+    with entered(space):
+        one = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with closing(one):
+        one.settimeout(wait)
+        try:
+            one.connect((address, 0))
+            one.send(frames.echo_request(mark, version=6))
+            while not one.recv(2000).endswith(mark):
+                pass
+        except OSError:
+            return False
+    return True
 
 
 class Tap:

@@ -6,7 +6,7 @@ import secrets
 import socket
 from contextlib import closing
 
-from tests.nftables.conftest import mac_bytes
+from tests.nftables.conftest import mac_bytes, ping6
 from tests.nftables.rule_scene import CLASSIC_VIP6, LEG_MAC, LEGS_IP6, NOBODY6, ROUTER6, SILENCE, Place, Scene, arrives, vrrp
 from vipnet.testing import frames
 from vipnet.testing.frames import ADVERTISEMENT, SOLICITATION
@@ -131,19 +131,7 @@ def _headers_alone() -> bytes:
 
 
 def server_pings_router(scene: Scene) -> bool:
-    mark = secrets.token_bytes(8)
-    with entered(scene.c.space):
-        raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, _ICMP6)
-    with closing(raw):
-        raw.settimeout(SILENCE)
-        raw.connect((ROUTER6, 0))
-        raw.send(frames.echo_request(mark, version=6))
-        try:
-            while not raw.recv(100).endswith(mark):
-                pass
-        except TimeoutError:
-            return False
-    return True
+    return ping6(scene.c.space, ROUTER6, wait=SILENCE)
 
 
 def router_refuses_port(scene: Scene) -> bool:

@@ -16,6 +16,7 @@ from tests.nftables.conftest import OUTSIDE, Lab, ip_batch
 from vipnet.controller import Controller
 from vipnet.invariants import check_topology
 from vipnet.model import DEFAULT_VPC
+from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables.names import bridge, gateway_namespace, owner_mark, router_namespace
 
 __all__ = ["Settled", "SharedCloud"]
@@ -85,8 +86,8 @@ class SharedCloud:
         kept = {name for name in found - self._before if not name.startswith(("vnr", "vnl"))}
         yield from _lists("links and namespaces", Counter(kept), Counter(bridges | spaces))
         yield from _sets(self.host, "bridge", "vn_bridges", bridges)
-        ours = [link for link in self._shown() if link["ifname"].startswith("vn")]
-        yield from (f"{link['ifname']}: gives itself IPv6" for link in ours if link["inet6_addr_gen_mode"] != "none")
+        ours = [f"ipv6/conf/{name}/disable_ipv6" for name in found if name.startswith("vn") and name not in spaces]
+        yield from (f"{name} = {value}" for name, value in read_sysctls(self.host, ours).items() if value != "1")
 
     def _rows(self, query: str) -> list[Any]:
         with closing(sqlite3.connect(self.path)) as store:

@@ -15,6 +15,7 @@ from vipnet.backend import BackendContext
 from vipnet.model import DEFAULT_VPC
 from vipnet.plan import diff
 from vipnet_kernel.netlink import ruleset_generation
+from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.names import bridge
 
@@ -121,8 +122,8 @@ def test_a_bridge_that_somebody_left_half_made_is_finished(lab: Lab) -> None:
     net = Subnet(DEFAULT_VPC)
     assert not ip_batch(lab.host, [f"link add name {bridge(net.id)} type bridge"])
     lab.apply(net.intents()[:1])
-    argv = ["ip", "-n", lab.host, "-d", "link", "show", bridge(net.id)]
-    assert "addrgenmode none" in subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    setting = f"ipv6/conf/{bridge(net.id)}/disable_ipv6"
+    assert read_sysctls(lab.host, [setting]) == {setting: "1"}
 
 
 def test_the_hosts_rules_go_with_the_last_bridge_in_one_transaction(lab: Lab) -> None:
