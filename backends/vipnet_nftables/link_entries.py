@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vipnet_kernel.handles import Noun
-from vipnet_kernel.requests import Device, MakeNamespace, NamespaceOf, RemoveNamespace, Request, RouteRequest, SwitchOffIpv6, WriteSetting
+from vipnet_kernel.requests import (
+    Device,
+    MakeNamespace,
+    NamespaceOf,
+    RemoveNamespace,
+    Request,
+    RouteRequest,
+    SwitchOffIpv6,
+    WriteSetting,
+)
 
 __all__ = [
     "Address",

@@ -91,8 +91,7 @@ class Scene:
         yield from self.mappings
         of_net = {"network_id": self.classic.id, "vpc_id": DEFAULT_VPC}
         yield SubnetSwitching(network_id=self.classic.id, vpc_id=DEFAULT_VPC, leg="ext2", vlan_id=0)
-        vips = {"ip": ip(CLASSIC_VIP), "ip6": ip_of(CLASSIC_VIP6)}
-        yield VipBinding(vip_id=uuid(), group_id="g", members=(), **vips, **of_net)
+        yield VipBinding(vip_id=uuid(), group_id="g", ip=ip(CLASSIC_VIP), ip6=ip_of(CLASSIC_VIP6), members=(), **of_net)
 
     @property
     def router(self) -> str:

@@ -121,7 +121,7 @@ ROWS = [
 
 REDUNDANT = {
     ("router", "ip6 vn_forward", "policy drop"): (
-        "no leg but those in subnets has IPv6, so nothing else is forwarded; the policy holds that also if somebody switches it on"
+        "no leg but those in subnets has IPv6, so nothing else is forwarded; the policy holds that if another ever gets it"
     ),
     ("router", "ip vn_input", 'iifname "up*" drop'): (
         "what comes in by an uplink and is local belongs to no connection of the router's, and falls to the policy; "

@@ -211,7 +211,7 @@ FRAMES: Final[tuple[ListedFrame, ...]] = (
     _listed("IPv6 of its own in fragments", "RFC 8200 4.5: must pass", _own_ip6_in_fragments, _B),
     _listed("another source behind hop-by-hop options", "RFC 8200 4.3", _hop_by_hop, _NOBODY),
     _listed("another source behind destination options", "RFC 8200 4.6", _destination_options, _NOBODY),
-    _listed("VRRP behind a routing header", "RFC 8200 4.4: the number 112 is not in the IPv6 header", _vrrp_behind_routing, _NOBODY),
+    _listed("VRRP behind a routing header", "RFC 8200 4.4: 112 is not in the IPv6 header", _vrrp_behind_routing, _NOBODY),
     _listed("a question whether its own address is free", "RFC 4862, with a nonce (RFC 7527): must pass", _dad, _ALL),
     _listed("a question whether another address is free", "RFC 4862 5.4.3: its owner would give it up", _dad_foreign, _NOBODY),
     _listed("a solicitation with another MAC", "RFC 4861 7.2.3: hosts believe the source's option", _ns_option, _NOBODY),

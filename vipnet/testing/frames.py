@@ -9,10 +9,11 @@ import socket
 import struct
 from typing import Final, Literal, assert_never
 
-from vipnet.testing.probe import ALL_NODES, Frame
+from vipnet.testing.probe import Frame
 
 __all__ = [
     "ADVERTISEMENT",
+    "ALL_NODES",
     "BROADCAST",
     "SOLICITATION",
     "address_bytes",
@@ -39,6 +40,7 @@ __all__ = [
     "vrrp",
 ]
 
+ALL_NODES: Final = "ff02::1"
 BROADCAST: Final = b"\xff" * 6
 ADVERTISEMENT: Final = 136
 SOLICITATION: Final = 135

@@ -13,7 +13,6 @@ from typing import Literal, Protocol
 from vipnet.testing.scene import Scene
 
 __all__ = [
-    "ALL_NODES",
     "BEYOND",
     "NARROW",
     "OUTSIDE",
@@ -30,7 +29,6 @@ __all__ = [
 
 OUTSIDE = "outside"
 VRRP_GROUP, VRRP_GROUP6 = "224.0.0.18", "ff02::12"
-ALL_NODES = "ff02::1"
 BEYOND = "198.51.100.1"
 """An address behind OUTSIDE, which nobody has: what is sent there comes to OUTSIDE as to a router."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from vipnet.backend import Capability
@@ -19,7 +20,6 @@ GATEWAY6, GATEWAY6_DB = "fd00:4::1", "fd00:8::1"
 A6, B6, C6, D6 = "fd00:4::247", "fd00:4::248", "fd00:4::10", "fd00:8::10"
 WORLD6 = "2001:db8::1"
 NOBODY: frozenset[str] = frozenset()
-ALL_NODES_MAC = frames.multicast_mac(frames.ALL_NODES)
 
 
 def settle6(network: NetworkUnderTest) -> None:
@@ -90,7 +90,7 @@ class Ipv6Promises:
     def test_p8_each_frame_of_the_list(self, network: NetworkUnderTest) -> None:
         settle6(network)
         ends = ends_of(network.scene)
-        heard = {listed.name: network.probe.carried(SENDER, lambda mark, one=listed: one.make(ends, mark)) for listed in FRAMES}
+        heard = {listed.name: network.probe.carried(SENDER, partial(listed.make, ends)) for listed in FRAMES}
         assert heard == {listed.name: listed.heard for listed in FRAMES}
 
     def test_p9_vrrp_over_ipv6_reaches_the_members_of_its_groups_alone(self, network: NetworkUnderTest) -> None:
@@ -102,7 +102,7 @@ class Ipv6Promises:
     def test_p9_extension_headers_do_not_hide_vrrp(self, network: NetworkUnderTest) -> None:
         settle6(network)
         for sender, dst, heard in (("a", VRRP_GROUP6, {"b"}), ("a", C6, NOBODY), ("c", VRRP_GROUP6, NOBODY), ("c", B6, NOBODY)):
-            assert network.probe.carried(sender, lambda mark, one=(sender, dst): [_hidden(network.scene, *one, mark)]) == heard
+            assert network.probe.carried(sender, partial(_hidden, network.scene, sender, dst)) == heard
 
     def test_p10_ipv6_vips_of_the_same_number_live_side_by_side(self, network: NetworkUnderTest) -> None:
         settle6(network)
@@ -131,12 +131,12 @@ class Ipv6Promises:
         mac = frames.mac_bytes(own.mac)
         message = frames.advertisement(C6, frames.ALL_NODES, C6, frames.link_layer_option("target", mac))
         whole = frames.ip6(58, C6, frames.ALL_NODES, message, hop_limit=255)
-        assert network.probe.carried("c", lambda mark: [_to_all(mac, whole) + mark]) == {"a", "b", "e"}
+        assert network.probe.carried("c", partial(_to_all, mac, whole)) == {"a", "b", "e"}
         atomic = frames.ip6(44, C6, frames.ALL_NODES, frames.fragment(58, message), hop_limit=255)
         first = frames.ip6(44, C6, frames.ALL_NODES, frames.fragment(58, message[:24], more=True), hop_limit=255)
         padded = frames.ip6(60, C6, frames.ALL_NODES, frames.destination_options(58, message), hop_limit=255)
         for packet in (atomic, first, padded):
-            assert network.probe.carried("c", lambda mark, one=packet: [_to_all(mac, one) + mark]) == NOBODY
+            assert network.probe.carried("c", partial(_to_all, mac, packet)) == NOBODY
 
     def test_p18_only_routers_advertise_themselves(self, network: NetworkUnderTest) -> None:
         settle6(network)
@@ -145,7 +145,7 @@ class Ipv6Promises:
         bare = frames.ip6(58, A6, frames.ALL_NODES, advertised, hop_limit=255)
         behind = frames.ip6(0, A6, frames.ALL_NODES, frames.hop_by_hop(58, advertised), hop_limit=255)
         for packet in (bare, behind):
-            assert network.probe.carried("a", lambda mark, one=packet: [_to_all(mac, one) + mark]) == NOBODY
+            assert network.probe.carried("a", partial(_to_all, mac, packet)) == NOBODY
 
     def test_p19_nothing_gets_in_over_ipv6(self, network: NetworkUnderTest) -> None:
         settle6(network)
@@ -176,15 +176,15 @@ class Ipv6Promises:
         assert not network.probe.ping("p", D6)
 
 
-def _hidden(scene: Scene, sender: str, dst: str, mark: bytes) -> bytes:
+def _hidden(scene: Scene, sender: str, dst: str, mark: bytes) -> list[bytes]:
     """VRRP behind hop-by-hop and destination options, to the group or to the server that has `dst`."""
     server = scene.server(sender)
     src = server.ip6 or ""
     behind = frames.destination_options(112, frames.vrrp(src, dst, mark))
     packet = frames.ip6(0, src, dst, frames.hop_by_hop(60, behind), hop_limit=255)
     peer = next((frames.mac_bytes(one.mac) for one in scene.servers if one.ip6 == dst), frames.multicast_mac(dst))
-    return frames.ethernet(peer, frames.mac_bytes(server.mac), 0x86DD, packet)
+    return [frames.ethernet(peer, frames.mac_bytes(server.mac), 0x86DD, packet)]
 
 
-def _to_all(mac: bytes, packet: bytes) -> bytes:
-    return frames.ethernet(ALL_NODES_MAC, mac, 0x86DD, packet)
+def _to_all(mac: bytes, packet: bytes, mark: bytes) -> list[bytes]:
+    return [frames.ethernet(frames.multicast_mac(frames.ALL_NODES), mac, 0x86DD, packet) + mark]

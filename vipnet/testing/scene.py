@@ -302,7 +302,8 @@ def standard_scene(*, ipv6: bool = True) -> Scene:
         segments=(
             Segment(name="red-web", vpc="red", gateway="192.168.4.1/22", gateway6="fd00:4::1/64"),
             Segment(name="red-db", vpc="red", gateway="192.168.8.1/24", gateway6="fd00:8::1/64"),
-            *(Segment(name=f"{vpc}-web", vpc=vpc, gateway="192.168.4.1/22", gateway6="fd00:4::1/64") for vpc in ("blue", "green")),
+            Segment(name="blue-web", vpc="blue", gateway="192.168.4.1/22", gateway6="fd00:4::1/64"),
+            Segment(name="green-web", vpc="green", gateway="192.168.4.1/22", gateway6="fd00:4::1/64"),
             *(Segment(name=f"{vpc}-web", vpc=vpc, gateway="192.168.4.1/22") for vpc in ("grey", "black")),
         ),
         servers=(
