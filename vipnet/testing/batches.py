@@ -14,7 +14,7 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 
-__all__ = ["NAME", "STAMP", "Batch", "address"]
+__all__ = ["NAME", "STAMP", "Batch"]
 
 NAME = struct.Struct("=HH4s8x")
 """A sockaddr_in: family, port and address, both in network order."""
@@ -22,6 +22,7 @@ NAME = struct.Struct("=HH4s8x")
 STAMP = struct.Struct("=16x2q")
 """A control message of SO_TIMESTAMPNS: seconds and nanoseconds of CLOCK_REALTIME when the kernel received it."""
 
+_NO_ROOM = {errno.EAGAIN, errno.ENOBUFS}
 _NOTHING_THERE = {errno.EAGAIN, errno.EINTR}
 
 
@@ -66,6 +67,11 @@ class Batch:
         self._incoming = self._messages([self._vectors(at)[-1:] for at in range(count)])
         self._outgoing = self._messages([self._vectors(at)[0 if prefix else 2 :] for at in range(count)])
 
+    def address(self, at: int, ip: str, port: int) -> None:
+        """Send the one at that place there."""
+        name = NAME.pack(socket.AF_INET, socket.htons(port), socket.inet_aton(ip))
+        ctypes.memmove(ctypes.addressof(self.names) + at * NAME.size, name, NAME.size)
+
     def receive(self, descriptor: int) -> int:
         """Fill the batch from its start with what a socket has; return the number of datagrams. Does not wait."""
         got: int = _libc().recvmmsg(descriptor, self._incoming, self.count, socket.MSG_DONTWAIT, None)
@@ -74,26 +80,26 @@ class Batch:
         return max(got, 0)
 
     def send(self, descriptor: int, count: int) -> int:
-        """Send the first `count`, one after the other, without those that the kernel refuses; return how many it refused.
+        """Send the first `count`, one after the other; return for how many this machine had no room.
 
-        Does not wait: a full send buffer is a refusal.
+        Does not wait. What the kernel refuses for another reason, an address that has gone, is left out without a word.
         """
-        refused = at = 0
+        crowded = at = 0
         while at < count:
             rest = ctypes.byref(self._outgoing, at * ctypes.sizeof(_Message))
             sent: int = _libc().sendmmsg(descriptor, rest, count - at, socket.MSG_DONTWAIT)
-            refused += sent <= 0
+            crowded += sent <= 0 and ctypes.get_errno() in _NO_ROOM
             at += max(sent, 1)
-        return refused
+        return crowded
 
-    def _vectors(self, at: int) -> Sequence[tuple[int, int]]:
+    def _vectors(self, at: int) -> Sequence[_Vector]:
         return (
-            (ctypes.addressof(self._prefix), len(self._prefix)),
-            (ctypes.addressof(self.names) + at * NAME.size, NAME.size),
-            (ctypes.addressof(self.payloads) + at * self.size, self.size),
+            _Vector(ctypes.addressof(self._prefix), len(self._prefix)),
+            _Vector(ctypes.addressof(self.names) + at * NAME.size, NAME.size),
+            _Vector(ctypes.addressof(self.payloads) + at * self.size, self.size),
         )
 
-    def _messages(self, vectors: Iterable[Sequence[tuple[int, int]]]) -> ctypes.Array[_Message]:
+    def _messages(self, vectors: Iterable[Sequence[_Vector]]) -> ctypes.Array[_Message]:
         messages = (_Message * self.count)()
         for at, (message, parts) in enumerate(zip(messages, vectors, strict=True)):
             header = message.header
@@ -102,9 +108,3 @@ class Batch:
             if self._stamped:  # both lengths are the same after each receipt, and need not be set again
                 header.control, header.control_length = ctypes.addressof(self.stamps) + at * STAMP.size, STAMP.size
         return messages
-
-
-def address(ip: str, port: int) -> bytes:
-    """A sockaddr_in."""
-    return NAME.pack(socket.AF_INET, socket.htons(port), socket.inet_aton(ip))
-

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 from vipnet.controller import Controller
 from vipnet.errors import RefusedError
@@ -14,10 +14,10 @@ from vipnet.lab import Lab, netns
 from vipnet.model import AccessMode
 from vipnet.transaction import Transaction
 
-__all__ = ["Changes", "Drift"]
+__all__ = ["Changes", "Drift", "Home"]
 
-Drift = Callable[[str], str]
-"""Spoils something of the data plane's that belongs to no stream, in the host's namespace of this name; says what it did."""
+Drift = Callable[[str], object]
+"""Spoils something of the data plane's that belongs to no stream, in the host's namespace of this name."""
 
 _MODES: Final[tuple[AccessMode, ...]] = ("eip", "distgw", "eip-distgw", "none")
 _MOST: Final = {"vpc": 5, "network": 10, "server": 8, "group": 12, "eip": 12, "public": 2}
@@ -25,18 +25,27 @@ _CROWD: Final = 200
 """Groups that come at once, each with VIP and EIP: the sets of a router grow past several sizes of their tables."""
 
 
+class Home(Protocol):
+    """Where changes are made."""
+
+    cloud: Controller
+    lab: Lab
+
+    def restart(self) -> None:
+        """Close the Controller and open another one over the same store."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Changes:
-    """Makes one change after the other in `cloud`; `reopen` restarts it.
+    """Makes one change after the other.
 
-    `vpcs` are there already and have networks `segments` (by VPC) with strangers to all streams in them: `bystanders` (by
-    segment); `watched`: EIPs with streams, of which only the limit is changed; `standbys`: groups with streams that a
-    server joins and leaves that does not hold their VIP. `wide` names an EIP network with room for a crowd.
+    `segments` are a network each of VPCs with streams, in which others come and go as well. `watched`: EIPs with streams, of
+    which only the limit is changed; `standbys`: groups with streams, each with a server that joins and leaves it and
+    does not hold its VIP. `wide` names an EIP network with room for a crowd.
     """
 
-    lab: Lab
-    cloud: Controller
-    reopen: Callable[[], Controller]
+    home: Home
     seed: int
     segments: dict[str, str]
     watched: Sequence[str]
@@ -72,6 +81,10 @@ class Changes:
             count -= 1
             self.done[name.removeprefix("do_")] += 1
             yield name.removeprefix("do_")
+
+    @property
+    def cloud(self) -> Controller:
+        return self.home.cloud
 
     # -------------------------------------------------------------------------------------------- places
 
@@ -135,7 +148,7 @@ class Changes:
         name = self._random.choice(list(self._servers))
         devices = [nic.device for nic in self.cloud.servers.show(name).nics]
         self.cloud.servers.delete(name)
-        netns.ip(self.lab.host, [f"link del {device}" for device in devices])
+        netns.ip(self.home.lab.host, [f"link del {device}" for device in devices])
         del self._servers[name]
         for members in self._groups.values():
             members.discard(name)
@@ -147,7 +160,7 @@ class Changes:
         try:
             self.cloud.servers.attach_network(name, network, device=f"x{self._count}")
         except RefusedError:
-            netns.ip(self.lab.host, [f"link del x{self._count}"])
+            netns.ip(self.home.lab.host, [f"link del x{self._count}"])
             raise
         self._servers[name].append(network)
 
@@ -156,7 +169,7 @@ class Changes:
         network = self._servers[name][-1]
         device = next(nic.device for nic in self.cloud.servers.show(name).nics if nic.network == network)
         self.cloud.servers.detach_network(name, network)
-        netns.ip(self.lab.host, [f"link del {device}"])
+        netns.ip(self.home.lab.host, [f"link del {device}"])
         self._servers[name].remove(network)
 
     # -------------------------------------------------------------------------------------------- groups
@@ -240,8 +253,7 @@ class Changes:
     # -------------------------------------------------------------------------------------------- vipnet itself
 
     def do_restart(self) -> None:
-        self.cloud.close()
-        self.cloud = self.reopen()
+        self.home.restart()
         self.cloud.apply()
 
     def do_audit(self) -> None:
@@ -252,7 +264,7 @@ class Changes:
         self.cloud.status()
 
     def do_drift(self) -> None:
-        self._random.choice(self.drifts)(self.lab.host)
+        self._random.choice(self.drifts)(self.home.lab.host)
         self.cloud.apply()
 
     # -------------------------------------------------------------------------------------------- odds and ends
@@ -266,11 +278,11 @@ class Changes:
     def _some_network(self) -> str:
         return self._random.choice([*self._networks, *self.segments.values()])
 
-    def _limit(self) -> dict[str, str | int]:
+    def _limit(self) -> dict[str, Any]:
         return self._random.choice([{"charge_type": "traffic"}, {"bandwidth": self._random.randrange(1, 1000)}])
 
     def _plug(self, device: str) -> None:
-        netns.ip(self.lab.host, [f"link add {device} type veth peer name {device}-in"])
+        netns.ip(self.home.lab.host, [f"link add {device} type veth peer name {device}-in"])
 
     def _crowd_comes(self, tx: Transaction) -> str:
         network = f"crowd-{self._count}"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import socket
+import time
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from vipnet.config import Config
 from vipnet.controller import Controller
 from vipnet.lab import Lab, LabNode
+from vipnet.testing import frames
 from vipnet.testing.changes import Changes, Drift
 from vipnet.testing.controlled import EIP_NETWORK, build, eip_name, scene_config
 from vipnet.testing.network import clear
-from vipnet.testing.probe import OUTSIDE
+from vipnet.testing.probe import OUTSIDE, Announcement
 from vipnet.testing.real import RealProbe
 from vipnet.testing.scene import Group, Scene, SceneEip, Segment, Server, Vpc
 from vipnet.testing.streams import CONTROL, Streams
@@ -81,7 +85,8 @@ class Stage:
             for name, ip in (("near", _NEAR), ("far", _FAR))
         ]
         self._config = config
-        self.cloud = self.reopened()
+        self.cloud = Controller.open(config)
+        self._changes: Changes | None = None
 
     def __enter__(self) -> Stage:
         build(self.cloud, self.scene)
@@ -94,10 +99,10 @@ class Stage:
         clear(self.cloud.backend)
         self.cloud.close()
 
-    def reopened(self) -> Controller:
-        """A Controller over the store as it is."""
+    def restart(self) -> None:
+        """Close the Controller and open another one over the same store."""
+        self.cloud.close()
         self.cloud = Controller.open(self._config)
-        return self.cloud
 
     def holder(self, group: str) -> str:
         """The server that holds a group's VIP."""
@@ -108,29 +113,52 @@ class Stage:
         return self.probe.node(name)
 
     @contextmanager
-    def streaming(self) -> Generator[Streams, None, None]:
-        """Streams to every EIP and of every other kind, started; stop them for the report."""
+    def streaming(self, *more: tuple[str, str, str, str]) -> Generator[Streams, None, None]:
+        """Streams to every EIP and of every other kind, started; stop them for the report.
+
+        `more`: flows as (name, sender, source, destination).
+        """
         with Streams() as streams:
             self._answer(streams)
             streams.flows(self.node(OUTSIDE), {f"to {eip.ip}": eip.ip for eip in self.scene.eips})
             self._flow_inside(streams)
             streams.flows(self.control[0], {CONTROL: _FAR})
+            for name, sender, src, dst in more:
+                streams.flows(self.node(sender), {name: dst}, src=src)
             streams.start()
             yield streams
 
     def changes(self, seed: int, drifts: Sequence[Drift]) -> Changes:
-        """Changes of everything that no stream is about."""
-        return Changes(
-            lab=self.lab,
-            cloud=self.cloud,
-            reopen=self.reopened,
-            seed=seed,
-            segments={"red": "red-web", "blue": "blue-web", "green": "green-web"},
-            watched=[eip_name(eip.ip) for eip in self.scene.eips[:4]],
-            standbys=[(group.name, "c") for group in self.scene.groups[4:8]],
-            wide=_WIDE,
-            drifts=drifts,
-        )
+        """Changes of everything that no stream is about; asked again, the same go on."""
+        if self._changes is None:
+            self._changes = Changes(
+                home=self,
+                seed=seed,
+                segments={"red": "red-web", "blue": "blue-web", "green": "green-web"},
+                watched=[eip_name(eip.ip) for eip in self.scene.eips[:4]],
+                standbys=[(group.name, "c") for group in self.scene.groups[4:8]],
+                wide=_WIDE,
+                drifts=drifts,
+            )
+        return self._changes
+
+    def take(self, server: str, vip: str) -> None:
+        """Give a server an address, of which nobody is told yet."""
+        self.node(server).run("ip", "address", "add", f"{vip}/32", "dev", "eth0")
+
+    def leave(self, server: str, vip: str) -> None:
+        """Take the address away again."""
+        self.node(server).run("ip", "address", "del", f"{vip}/32", "dev", "eth0")
+
+    def announce(self, server: str, vip: str, form: Announcement) -> float:
+        """Send one gratuitous ARP of a server's; return the time right before, in seconds since the epoch."""
+        node = self.node(server)
+        frame = frames.arp(1 if form == "request" else 2, frames.mac_bytes(node.mac), vip, vip)
+        with node.call(partial(socket.socket, socket.AF_PACKET, socket.SOCK_RAW)) as raw:
+            raw.bind(("eth0", 0))
+            before = time.time()
+            raw.send(frame)
+        return before
 
     def _answer(self, streams: Streams) -> None:
         for server in self.scene.servers:
@@ -149,7 +177,7 @@ class Stage:
 
 
 @contextmanager
-def opened_stage(backend: str, *, prefix: str, folder: Path) -> Iterator[Stage]:
+def opened_stage(backend: str, *, prefix: str, folder: Path) -> Generator[Stage, None, None]:
     """A stage on the backend of that name, its store in a folder; all is taken away at the end. Needs root."""
     scene = busy_scene()
     with ExitStack() as stack:

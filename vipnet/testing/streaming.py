@@ -15,29 +15,33 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
-from vipnet.testing.batches import NAME, STAMP, Batch, address
+from vipnet.testing.batches import NAME, STAMP, Batch
+from vipnet.testing.echo import AT_ONCE, SIZE, WHO, Echo, dropped
 
-__all__ = ["SIZE", "WHO", "main"]
-
-SIZE: Final = 64
-"""Bytes of UDP payload of a question."""
-
-WHO: Final = 16
-"""Bytes of the name of who answers, padded with zeros."""
+__all__ = ["main"]
 
 _QUESTION: Final = struct.Struct("=II")
 _ANSWER: Final = struct.Struct(f"={WHO}s4x4s8xII{SIZE - _QUESTION.size}x")
 _NUMBER: Final = struct.Struct("=I")
 _COUNT: Final = struct.Struct("=Q")
-_AT_ONCE: Final = 256
+_PATIENCE: Final = 500_000_000
+"""Nanoseconds of silence after which what has not come will not come."""
+
+_STALL: Final = 2_000_000
+"""Nanoseconds between two answers that are noted."""
+
+_BEATS_AT_ONCE: Final = 20
+"""So many missed beats are made up for before answers are read again."""
+
 _PRIORITY: Final = -10
 """Nice value: a tick that waits for the machine measures the machine."""
 
-_MEMINFO, _MEMINFO_DROPS = 55, 8  # <asm/socket.h>, <linux/sock_diag.h>
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
 _TOTAL_RETRANSMISSIONS = 100  # its offset in struct tcp_info, <linux/tcp.h>
 
 _Command = tuple[dict[str, Any], list[int]]
@@ -51,7 +55,8 @@ class _Flow:
         self.got = bytearray()
         self.newest = -1
         self.reordered = self.repeated = 0
-        self.last = self.gap = self.gap_end = self.delay = 0
+        self.last = self.gap = self.delay = 0
+        self.stalls: list[tuple[int, int]] = []
         self.runs: list[tuple[int, int, str, str, str]] = []
         self._from: tuple[bytes, bytes, bytes] | None = None
 
@@ -63,9 +68,9 @@ class _Flow:
             self.reordered += 1
             return
         self.newest = number
-        if self.last and when - self.last > self.gap:
-            self.gap, self.gap_end = when - self.last, when
-        self.last = when
+        if self.last and when - self.last > _STALL:
+            self.stalls.append((self.last, when))
+        self.gap, self.last = max(self.gap, when - (self.last or when)), when
         if origin != self._from:
             self._from = origin
             who, saw, source = origin
@@ -74,7 +79,7 @@ class _Flow:
 
     def report(self) -> dict[str, Any]:
         lost = [number for number, got in enumerate(self.got) if not got]
-        names = ("name", "reordered", "repeated", "gap", "gap_end", "delay", "runs")
+        names = ("name", "reordered", "repeated", "gap", "delay", "stalls", "runs")
         return {"lost": lost, **{name: getattr(self, name) for name in names}}
 
 
@@ -85,8 +90,9 @@ class _Stream:
         connection.setblocking(False)
         self.connection = connection
         self.name, self.who = name, ""
-        self.sent = self.echoed = 0
+        self.echoed = 0
         self.last = self.gap = self.ended = 0
+        self._sent_at: list[int] = []
         self.wrong = False
         self._received = b""
 
@@ -97,7 +103,8 @@ class _Stream:
         try:
             self._read(now)
             if not listens:
-                self.sent += self.connection.send(_COUNT.pack(self.sent)) // _COUNT.size
+                self.connection.send(_COUNT.pack(len(self._sent_at)))
+                self._sent_at.append(now)
         except BlockingIOError:
             pass
         except OSError:
@@ -118,10 +125,12 @@ class _Stream:
             self.gap, self.last = max(self.gap, now - (self.last or now)), now
 
     def report(self) -> dict[str, Any]:
-        names = ("name", "who", "sent", "echoed", "last", "gap", "ended", "wrong")
+        names = ("name", "who", "echoed", "last", "gap", "ended", "wrong")
+        last_echoed = self._sent_at[self.echoed - 1] if self.echoed else 0
         information = self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
         (retransmitted,) = struct.unpack_from("=I", information, _TOTAL_RETRANSMISSIONS)
-        return {"retransmitted": retransmitted, **{name: getattr(self, name) for name in names}}
+        counts = {"sent": len(self._sent_at), "last_echoed": last_echoed, "retransmitted": retransmitted}
+        return {**counts, **{name: getattr(self, name) for name in names}}
 
 
 class _Ticker:
@@ -132,16 +141,16 @@ class _Ticker:
         self.flows: list[_Flow] = []
         self.streams: list[_Stream] = []
         self.sent_at: list[int] = []
-        self.refused = self.late = 0
+        self.crowded = self.late = 0
         self._questions: list[tuple[socket.socket, Batch]] = []
-        self._answers = Batch(_AT_ONCE, _ANSWER.size, stamped=True)
+        self._answers = Batch(AT_ONCE, _ANSWER.size, stamped=True)
         self._start = 0
 
     def flow(self, command: Mapping[str, Any], sockets: list[socket.socket]) -> None:
         """One socket, and all that is sent from it: pairs of a flow's name and an IP, to one port."""
         batch = Batch(len(command["to"]), SIZE)
         for at, (name, ip) in enumerate(command["to"]):
-            batch.names[at * NAME.size : (at + 1) * NAME.size] = address(ip, command["port"])
+            batch.address(at, ip, command["port"])
             _QUESTION.pack_into(batch.payloads, at * SIZE, len(self.flows), 0)
             self.flows.append(_Flow(name))
         self._questions.append((sockets[0], batch))
@@ -154,8 +163,17 @@ class _Ticker:
         self._start = time.monotonic_ns()
 
     def quiet(self, _: Mapping[str, Any], __: list[socket.socket]) -> None:
-        """Send nothing more, and go on listening."""
+        """Send nothing more, listen until nothing has come for a while."""
         self.period = 0
+        self._await_the_last()
+
+    def _await_the_last(self) -> None:
+        patience = max(_PATIENCE, 2 * max((flow.delay for flow in self.flows), default=0))
+        while time.time_ns() - max(self.sent_at[-1], *(flow.last for flow in self.flows)) < patience:
+            self.step()
+            if all(flow.got[-1] for flow in self.flows):
+                return
+            time.sleep(0.001)
 
     def wait(self) -> float | None:
         """Seconds until there is something to do; None: nothing is."""
@@ -166,14 +184,16 @@ class _Ticker:
         return max(0, self._start + len(self.sent_at) * self.period - time.monotonic_ns()) / 1e9
 
     def step(self) -> None:
-        while self.period and (late := time.monotonic_ns() - self._start - len(self.sent_at) * self.period) >= 0:
+        for _ in range(_BEATS_AT_ONCE):
+            if not self.period or (late := time.monotonic_ns() - self._start - len(self.sent_at) * self.period) < 0:
+                break
             self.late = max(self.late, late)
             self._send()
         if not self.period:
             for stream in self.streams:
                 stream.tick(time.time_ns(), listens=True)
         for sender, _ in self._questions:
-            while self._note(self._answers.receive(sender.fileno())) == _AT_ONCE:
+            while self._note(self._answers.receive(sender.fileno())) == AT_ONCE:
                 pass
 
     def _send(self) -> None:
@@ -185,7 +205,7 @@ class _Ticker:
         for sender, batch in self._questions:
             for at in range(batch.count):
                 _NUMBER.pack_into(batch.payloads, at * SIZE + 4, number)
-            self.refused += batch.send(sender.fileno(), batch.count)
+            self.crowded += batch.send(sender.fileno(), batch.count)
         if number % self.stream_period == 0:
             for stream in self.streams:
                 stream.tick(now)
@@ -195,7 +215,8 @@ class _Ticker:
         stamps = STAMP.iter_unpack(memoryview(self._answers.stamps)[: count * STAMP.size])
         sources = NAME.iter_unpack(memoryview(self._answers.names)[: count * NAME.size])
         for (who, saw, flow, number), (seconds, rest), (_, _, source) in zip(answers, stamps, sources, strict=True):
-            self.flows[flow].note(number, seconds * 1_000_000_000 + rest, self.sent_at[number], (who, saw, source))
+            one: _Flow = self.flows[flow]
+            one.note(number, seconds * 1_000_000_000 + rest, self.sent_at[number], (who, saw, source))
         return count
 
     def report(self) -> dict[str, Any]:
@@ -203,85 +224,19 @@ class _Ticker:
             "flows": [flow.report() for flow in self.flows],
             "streams": [stream.report() for stream in self.streams],
             "sent_at": self.sent_at,
-            "refused": self.refused,
+            "crowded": self.crowded,
             "late": self.late,
-            "dropped": _dropped(sender for sender, _ in self._questions),
+            "dropped": dropped(sender for sender, _ in self._questions),
         }
-
-
-class _Echo:
-    """Answers datagrams with who it is, whom it saw and what they said; TCP connections with who it is, and then alike."""
-
-    def __init__(self) -> None:
-        self.refused = 0
-        self._ready: dict[int, Callable[[], None]] = {}
-        self._sockets: list[socket.socket] = []
-        self._poll = select.epoll()
-
-    def datagrams(self, command: Mapping[str, Any], sockets: list[socket.socket]) -> None:
-        self._sockets += sockets
-        for one, who in zip(sockets, command["who"], strict=True):
-            self._watch(one, lambda one=one, batch=Batch(_AT_ONCE, SIZE, prefix=_padded(who)): self._answer(one, batch))
-
-    def listeners(self, command: Mapping[str, Any], sockets: list[socket.socket]) -> None:
-        for one, who in zip(sockets, command["who"], strict=True):
-            self._watch(one, lambda one=one, who=who: self._accept(one, _padded(who)))
-
-    def wait(self) -> float | None:
-        return None
-
-    def descriptors(self) -> select.epoll:
-        return self._poll
-
-    def step(self) -> None:
-        for descriptor, _ in self._poll.poll(0):
-            self._ready[descriptor]()
-
-    def _watch(self, one: socket.socket, ready: Callable[[], None]) -> None:
-        self._ready[one.fileno()] = ready
-        self._poll.register(one, select.EPOLLIN)
-
-    def _answer(self, one: socket.socket, batch: Batch) -> None:
-        while (count := batch.receive(one.fileno())) > 0:
-            self.refused += batch.send(one.fileno(), count)
-
-    def _accept(self, listener: socket.socket, who: bytes) -> None:
-        connection, _ = listener.accept()
-        connection.setblocking(False)
-        connection.send(who)
-        self._watch(connection, lambda: self._return(connection))
-
-    def _return(self, connection: socket.socket) -> None:
-        try:
-            if received := connection.recv(65536):
-                connection.send(received)
-                return
-        except OSError:  # cut
-            pass
-        self._poll.unregister(connection)
-        del self._ready[connection.fileno()]
-        connection.close()
-
-    def report(self) -> dict[str, Any]:
-        return {"refused": self.refused, "dropped": _dropped(self._sockets)}
-
-
-def _padded(who: str) -> bytes:
-    return who.encode().ljust(WHO, b"\0")
-
-
-def _dropped(sockets: Iterable[socket.socket]) -> int:
-    """Datagrams that came to sockets whose buffers were full."""
-    return sum(struct.unpack("=9I", one.getsockopt(socket.SOL_SOCKET, _MEMINFO, 36))[_MEMINFO_DROPS] for one in sockets)
 
 
 def main(role: str) -> None:
     """Do as the Unix socket on standard input says, until it says stop or closes."""
-    os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
+    _hurry()
     gc.disable()  # a collection would be a late tick; nothing here has cycles
     control = socket.socket(fileno=0)
-    work: _Ticker | _Echo = _Ticker() if role == "tick" else _Echo()
-    waiting: list[Any] = [control, *([work.descriptors()] if isinstance(work, _Echo) else [])]
+    work: _Ticker | Echo = _Ticker() if role == "tick" else Echo()
+    waiting: list[Any] = [control, *([work.descriptors()] if isinstance(work, Echo) else [])]
     while True:
         ready, _, _ = select.select(waiting, [], [], work.wait())
         if control in ready:
@@ -295,6 +250,12 @@ def main(role: str) -> None:
                 getattr(work, command["do"])(command, [socket.socket(fileno=one) for one in descriptors])
             control.send(b"done")
         work.step()
+
+
+def _hurry() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
+    if _AUTOGROUP.exists():  # a session is a group, and its nice value the only one that counts among others: sched(7)
+        _AUTOGROUP.write_text(str(_PRIORITY))
 
 
 def _received(control: socket.socket) -> _Command:

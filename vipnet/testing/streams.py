@@ -10,8 +10,7 @@ import json
 import os
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,6 @@ CONTROL: Final = "control"
 
 _STREAM_TICKS: Final = 5
 _BUFFER: Final = 64 << 20
-_LAST_ANSWERS: Final = 0.5
 _FREEBIND, _STAMPS = 15, 35  # <linux/in.h>, <asm/socket.h>
 _SOFTNET = Path("/proc/net/softnet_stat")
 
@@ -55,7 +53,8 @@ class Run:
 class FlowReport:
     """What became of a flow: the numbers without an answer; how many answers came out of order, or once more.
 
-    `gap` is the longest time in seconds between two answers, which ended at `gap_end`; `delay` the longest way there and back.
+    `gap` is the longest time in seconds between two answers, `delay` the longest way there and back; `stalls` are the
+    begin and end of each gap above 2 ms.
     """
 
     name: str
@@ -64,16 +63,16 @@ class FlowReport:
     reordered: int
     repeated: int
     gap: float
-    gap_end: float
     delay: float
+    stalls: tuple[tuple[float, float], ...]
     runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamReport:
-    """What became of a TCP stream: numbers sent and come back, when the last one did, the longest pause, whether one was wrong.
+    """What became of a TCP stream: numbers sent and come back, the longest pause between two, whether one was wrong.
 
-    `ended`: when it was reset, 0 if it was not.
+    `last`: when the last one came back; `last_echoed`: when that was sent; `ended`: when it was reset, 0 if it was not.
     """
 
     name: str
@@ -81,6 +80,7 @@ class StreamReport:
     sent: int
     echoed: int
     last: float
+    last_echoed: float
     gap: float
     ended: float
     wrong: bool
@@ -100,9 +100,15 @@ class Report:
     late: float
     noise: Mapping[str, int] = field(default_factory=dict[str, int])
 
+    def noise_between(self, begin: float, end: float) -> float:
+        """The longest time in seconds, overlapping that span, in which the machine's own flows stood still."""
+        control = [flow for flow in self.flows.values() if _is_control(flow.name)]
+        found = [until - since for flow in control for since, until in flow.stalls if since < end and until > begin]
+        return max(found, default=0.0)
+
     def lost(self) -> dict[str, list[float]]:
         """When what had no answer was sent, by flow; no flow of the machine's own."""
-        losers = (flow for flow in self.flows.values() if flow.lost and not flow.name.startswith(CONTROL))
+        losers = (flow for flow in self.flows.values() if flow.lost and not _is_control(flow.name))
         return {flow.name: [self.sent_at[number] for number in flow.lost] for flow in losers}
 
 
@@ -148,10 +154,9 @@ class Streams:
     def stop(self) -> Report:
         """End sending, wait for the last answers, and report."""
         self._ticker.tell({"do": "quiet"})
-        time.sleep(_LAST_ANSWERS)
         sent, answered = self._ticker.report(), self._echo.report()
         noise = {
-            "datagrams refused by the kernel": sent["refused"] + answered["refused"],
+            "datagrams that the kernel had no room for": sent["crowded"] + answered["crowded"],
             "datagrams that came to full buffers": sent["dropped"] + answered["dropped"],
             "packets dropped from full backlogs": _softnet_drops() - self._softnet,
             "datagrams of control flows lost": sum(len(flow["lost"]) for flow in sent["flows"] if _is_control(flow["name"])),
@@ -170,7 +175,7 @@ class _Program:
 
     def __init__(self, role: str) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.settimeout(10)
+        self._control.settimeout(30)
         with theirs:
             argv = [sys.executable, "-m", "vipnet.testing.streaming", role]
             self._process = spawn(argv, stdin=theirs.fileno(), log=sys.__stderr__.fileno() if sys.__stderr__ else -3)
@@ -235,12 +240,11 @@ def _is_control(name: str) -> bool:
 
 def _flow(row: Mapping[str, Any], sent: int) -> FlowReport:
     runs = tuple(Run(at / 1e9, *rest) for at, *rest in row["runs"])
-    times = {name: row[name] / 1e9 for name in ("gap", "gap_end", "delay")}
+    stalls = tuple((begin / 1e9, end / 1e9) for begin, end in row["stalls"])
+    times = {name: row[name] / 1e9 for name in ("gap", "delay")}
     counts: dict[str, Any] = {name: row[name] for name in ("name", "reordered", "repeated")}
-    return FlowReport(**counts, **times, sent=sent, lost=tuple(row["lost"]), runs=runs)
+    return FlowReport(**counts, **times, sent=sent, lost=tuple(row["lost"]), stalls=stalls, runs=runs)
 
 
 def _stream(row: Mapping[str, Any]) -> StreamReport:
-    return StreamReport(**{**row, **{name: row[name] / 1e9 for name in ("last", "gap", "ended")}})
-
-
+    return StreamReport(**{**row, **{name: row[name] / 1e9 for name in ("last", "last_echoed", "gap", "ended")}})
