@@ -48,14 +48,17 @@ def run(
     return done
 
 
-def spawn(argv: Sequence[str], *, log: int = subprocess.DEVNULL, pipes: bool = False) -> subprocess.Popen[bytes]:
+def spawn(
+    argv: Sequence[str], *, log: int = subprocess.DEVNULL, pipes: bool = False, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own and leave it running.
 
-    `log` is the file descriptor for what it prints. With `pipes` its standard input and output are pipes of ours.
+    `log` is the file descriptor for what it prints, `stdin` the one that it reads. With `pipes` its standard input and
+    output are pipes of ours.
     """
     if pipes:
         return _start(argv, stdin=_PIPE, out=_PIPE, err=log)
-    return _start(argv, stdin=subprocess.DEVNULL, out=log, err=log)
+    return _start(argv, stdin=stdin, out=log, err=log)
 
 
 def missing(programs: Iterable[str]) -> list[str]:

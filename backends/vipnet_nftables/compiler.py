@@ -36,6 +36,7 @@ ROUTER_SYSCTLS = {
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/all/src_valid_mark": "1",
+    "ipv4/conf/all/promote_secondaries": "1",
     "ipv4/fwmark_reflect": "1",
     "ipv6/conf/all/disable_ipv6": "1",
     "ipv6/conf/default/disable_ipv6": "1",
@@ -47,6 +48,7 @@ ROUTER_SYSCTLS = {
 
 `src_valid_mark`: the kernel checks a packet's source by routing its answer, as if that came in by the uplink; without the
 packet's mark that ends in the table in which all is local, and the packet is taken for a martian.
+`promote_secondaries`: another gateway comes before the old one goes, which would else take it along.
 `fwmark_reflect`: the kernel's own ICMP errors about a packet from an uplink leave by that uplink.
 IPv6 is off but on the legs that `_subnet_routing` switches on, which give themselves no address, use at once those that they
 are given (no duplicate address detection), and heed no router advertisements, being a router's.
@@ -110,7 +112,9 @@ def _subnet_routing(intent: SubnetRouting) -> Iterator[NativeEntry]:
     leg = names.subnet_leg(intent.network_id)
     yield from _leg(router, leg, intent.mac, names.bridge(intent.network_id))
     yield Sysctl(router, f"ipv4/neigh/{leg}/locktime", "0", leg)  # a new holder's gratuitous ARP counts at once
-    yield Address(router, leg, f"{format_ip4(intent.gateway)}/{intent.length}")
+    yield Address(router, leg, f"{format_ip4(intent.gateway)}/{intent.length}", routes=False)
+    # a route of its own: the kernel's would be gone for a moment when another gateway takes the place of this one
+    yield Route(router, "main", str(IPv4Network((intent.gateway, intent.length), strict=False)), leg, scope="link")
     yield Sysctl(router, f"ipv6/conf/{leg}/disable_ipv6", "1" if intent.gateway6 is None else "0", leg)
     if intent.gateway6 is not None:
         yield Address(router, leg, f"{format_ip6(link_local(intent.mac))}/64")  # from which it asks for neighbours

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from vipnet_kernel.handles import Noun
@@ -30,6 +30,7 @@ __all__ = [
     "without_ipv6",
 ]
 
+_NO_PREFIX_ROUTE: Final = 0x200  # IFA_F_NOPREFIXROUTE, <linux/if_addr.h>
 
 _LEAST_GSO: Final = 321
 """More than any kernel's MAX_TCP_HEADER, which is the least it takes (rtnetlink.c). A virtual machine does not say of how many
@@ -206,11 +207,12 @@ class Veth(OfLinks):
 
 @dataclass(frozen=True, slots=True)
 class Address(OfLinks):
-    """An address of an interface."""
+    """An address of an interface. `routes`: the kernel makes a route to its prefix, which comes and goes with it."""
 
     namespace: str
     device: str
     address: str
+    routes: bool = field(default=True, compare=False)
 
     @property
     def key(self) -> str:
@@ -226,7 +228,8 @@ class Address(OfLinks):
         return {"index": Device(self.device), "address": address, "prefixlen": int(length)}
 
     def making(self) -> tuple[Command, ...]:
-        return (command(5, self.namespace, "addr", "replace", **self._values),)
+        flags = {} if self.routes else {"IFA_FLAGS": _NO_PREFIX_ROUTE}
+        return (command(5, self.namespace, "addr", "replace", **self._values, **flags),)
 
     def unmaking(self) -> tuple[Command, ...]:
         return (command(6, self.namespace, "addr", "del", **self._values),)

@@ -17,7 +17,7 @@ from vipnet_nftables.entries import Element
 from vipnet_nftables.metering import LOST, limit_words
 from vipnet_nftables.ruleset import TABLES, Kind, declaration
 
-__all__ = ["TABLE", "Listing", "Refusal", "fits", "kind_of", "listing", "transact"]
+__all__ = ["TABLE", "Listing", "Refusal", "kind_of", "listing", "surplus", "transact"]
 
 TABLE = "vipnet"
 
@@ -56,9 +56,33 @@ def kind_of(form: frozenset[str], kinds: Sequence[Kind]) -> Kind | None:
     return next((kind for kind in kinds if _expected(kind) == form), None)
 
 
-def fits(form: frozenset[str], kind: Kind) -> bool:
-    """Whether the chains and sets that a listing shows are all a kind's: then rules apart, nothing need be taken away."""
-    return {row for row in form if not row.startswith(_RULE)} <= _expected(kind)
+def surplus(form: frozenset[str], kind: Kind) -> list[str] | None:
+    """The commands that take away what a kind does not declare, once the tables' rules are flushed.
+
+    None: something that it does declare is there in another shape, which only new tables can put right. A chain's policy
+    is put right by declaring it.
+    """
+    declared = {_identity(row): _shape(row) for row in _expected(kind) if not row.startswith(_RULE)}
+    more: list[tuple[bool, str]] = []
+    for row in form:
+        if row.startswith(_RULE):
+            continue
+        if (identity := _identity(row)) not in declared:
+            noun, family, name = identity
+            more.append((noun == "chain", f"delete {noun} {family} {TABLE} {name}"))  # maps lead to chains, and go first
+        elif _shape(row) != declared[identity]:
+            return None
+    return [command for _, command in sorted(more)]
+
+
+def _identity(row: str) -> tuple[str, str, str]:
+    noun, body = json.loads(row)
+    return noun, body["family"], body["name"]
+
+
+def _shape(row: str) -> dict[str, Any]:
+    noun, body = json.loads(row)
+    return {name: value for name, value in body.items() if (noun, name) != ("chain", "policy")}
 
 
 def transact(namespace: str, lines: Sequence[str]) -> Refusal | None:

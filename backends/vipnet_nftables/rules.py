@@ -124,18 +124,21 @@ def _difference(there: Mapping[str, Element], step: TargetPlan[NativeEntry]) -> 
 
 
 def _rebuilt(namespace: str, step: TargetPlan[NativeEntry], kind: Kind) -> Iterator[_Line]:
-    """The rules anew: in place, where all else is as declared, so that no counter misses a packet; or in new tables."""
+    """The rules anew: in place, so that no counter misses a packet and no packet its way; or in new tables, which takes as
+    long as a chain that goes and whose policy is to drop hangs on its hook without its rules."""
     found = nft.listing(namespace, families=TABLES[kind])
     there, declared = _elements(found), declaration(kind)
-    if nft.fits(found.form, kind):
+    sets = _sets(declared)
+    more = nft.surplus(found.form, kind)
+    if more is not None:
         for family in TABLES[kind]:
             yield f"add table {family} {nft.TABLE}", ""  # so that flushing what is not there is no error
             yield f"flush table {family} {nft.TABLE}", ""
-        yield from ((line, "") for line in declared.splitlines())
-        yield from _difference(there, step)
+        yield from ((line, "") for line in (*more, *declared.splitlines()))
+        yield from _difference({line: element for line, element in there.items() if _set(line) in sets}, step)
     else:
         yield from ((line, "") for line in (*_without_tables(TABLES[kind]), *declared.splitlines()))
-        yield from _taken_along(there, step, _sets(declared))
+        yield from _taken_along(there, step, sets)
 
 
 def _taken_along(there: Mapping[str, Element], step: TargetPlan[NativeEntry], sets: set[str]) -> Iterator[_Line]:

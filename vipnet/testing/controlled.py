@@ -16,7 +16,7 @@ from vipnet.testing.scene import Scene
 from vipnet.testing.system import System
 from vipnet.transaction import Transaction
 
-__all__ = ["ControlledNetwork", "build", "eip_name", "scene_config"]
+__all__ = ["EIP_NETWORK", "ControlledNetwork", "build", "eip_name", "scene_config"]
 
 EIP_NETWORK = "public"
 
