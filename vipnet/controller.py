@@ -339,9 +339,9 @@ class Controller(AllVerbs):
         done = self._plane.resync(self._topology, self._pending)
         had_pending = bool(self._pending)
         self._mark(done)
-        self._conclude(done)
         if had_pending and any(address.state == "leaving" for address in self._topology.all(Address)):
             self._load()  # the store knows which of them are free now, and which rest
+        self._conclude(done)
         return done.plan, list(self._plane.quarantined)
 
     # ------------------------------------------------------------------------------------------------- the data plane

@@ -24,6 +24,7 @@ __all__ = [
     "attributes",
     "dump",
     "links_fingerprint",
+    "loopback_alias",
     "outcomes",
     "ruleset_generation",
     "talking",
@@ -41,7 +42,8 @@ _GETLINK = 18
 _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _ERROR, _DONE = 2, 3
 _UP = 1
-_ADDRESS, _NAME, _MASTER = 1, 3, 10
+_ADDRESS, _NAME, _MASTER, _ALIAS = 1, 3, 10, 20
+_LOOPBACK = 1
 _AT_ONCE = 100
 """Acknowledgements that a socket holds without loss: its buffer of 208 KiB has room for some 250."""
 
@@ -58,6 +60,13 @@ def links_fingerprint(namespace: str) -> frozenset[tuple[int, bool, bytes, bytes
     """What tells links apart: (number, whether up, name, MAC, master) of each of a namespace."""
     answers = _ask(namespace, socket.NETLINK_ROUTE, _GETLINK, _LINK.pack(0, 0, 0, 0, 0), whole=True)
     return frozenset(_fingerprint(payload) for _, payload in answers)
+
+
+def loopback_alias(namespace: str) -> str:
+    """The alias of the loopback interface of a namespace ("" for none): 0.03 ms, where all links may take 36."""
+    for _, payload in _ask(namespace, socket.NETLINK_ROUTE, _GETLINK, _LINK.pack(0, 0, _LOOPBACK, 0, 0)):
+        return attributes(payload, _LINK.size).get(_ALIAS, b"").rstrip(b"\0").decode(errors="replace")
+    raise DataplaneError(f"namespace {namespace or 'of this process'} has no loopback interface")
 
 
 @contextmanager

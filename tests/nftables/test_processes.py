@@ -29,7 +29,7 @@ pytestmark = pytest.mark.root
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("verbs", [100, pytest.param(2000, marks=pytest.mark.long)])
 def test_killed_processes_leave_nothing_half_done(lab: Lab, tmp_path: Path, verbs: int) -> None:
-    cloud = SharedCloud(lab, tmp_path, worker.DEVICES, worker.prepare)
+    cloud = SharedCloud(lab.host, tmp_path, worker.prepare, devices=worker.DEVICES)
     begin = time.monotonic()
     with Crowd(lambda number: [worker.__file__, str(cloud.config), str(number), "60"], 4, random.Random(11)) as crowd:
         crowd.run(verbs)
