@@ -121,7 +121,7 @@ class Handles:
 
 
 def _asked(socket: Any, noun: Noun, verb: str, values: Mapping[str, Any]) -> list[Any]:
-    """One question and its answers: whatever is asked by pyroute2 is asked here. It would wait for ever for an answer that is lost."""
+    """One question and its answers: whatever is asked by pyroute2 is asked here; it would wait for a lost answer for ever."""
     import asyncio
 
     loop: asyncio.AbstractEventLoop = socket.asyncore.event_loop

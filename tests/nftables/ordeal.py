@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import re
-import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, get_args
@@ -31,7 +30,7 @@ from vipnet.derive import all_scopes, derive
 from vipnet.errors import RefusedError
 from vipnet.invariants import check_topology
 from vipnet.lab import Lab, LabNode
-from vipnet.model import Eip, InstanceGroup, Membership, Network, Nic, Server, Vip
+from vipnet.model import Eip, InstanceGroup, Membership, Network, Server, Vip
 from vipnet.plan import diff
 from vipnet.testing.controlled import nic_ids
 from vipnet.testing.injector import Kind
@@ -39,16 +38,21 @@ from vipnet.testing.probe import OUTSIDE
 from vipnet.testing.real import RealProbe
 from vipnet.testing.responder import PORT
 from vipnet.topology import Snapshot
+from vipnet_nftables import NftablesBackend
 from vipnet_nftables.names import router_namespace
 from vipnet_simulator import SimulatorBackend
 from vipnet_simulator.probe import SimulatedProbe
 
-__all__ = ["Ordeal", "Tally"]
+__all__ = ["Ordeal", "Tally", "endure_all", "endure_many"]
 
 Rows = tuple[tuple[str, tuple[Any, ...]], ...]
 """All that the store knows of the model, by table."""
 
 _KINDS: dict[str, Sequence[Kind]] = {seam.name: seam.kinds for seam in SEAMS}
+_ALWAYS = {"store", "lock", "program", "start", "netlink", "route", "namespace file"}
+"""The seams that any few changes meet; others are met by some."""
+
+_SOME = 3
 
 
 @dataclass(slots=True)
@@ -115,13 +119,15 @@ class Ordeal:
         try:
             self._lab = self._stack.enter_context(Lab(prefix="faults"))
             self._probe = self._stack.enter_context(RealProbe(self._lab, SCENE))
-            self._cloud = SharedCloud(self._lab.host, folder, _prepare, uplink=SCENE.uplink_device, world=world(0))
+            first = world(self._lab.id, 0)
+            self._cloud = SharedCloud(self._lab.host, folder, _prepare, uplink=SCENE.uplink_device, world=first)
             self._stack.callback(self._clear)
-            self._process: Popen[str] = self._stack.enter_context(serving(self._cloud.config))
+            self._process: Popen[str] = self._stack.enter_context(serving(self._cloud.config, self._lab.id))
             self._nodes = {node.name: node for node in self._lab.nodes}
             self._held: dict[tuple[str, str], str] = {}
             self.tally = Tally()
-            self._now = self._settled()[0]
+            self._turns = Counter[str]()
+            self._settle()
             self._bystander = Bystander(self._nodes[OUTSIDE])
         except BaseException:
             self._stack.close()
@@ -135,32 +141,41 @@ class Ordeal:
         self._stack.close()
         assert lost == 0, f"{lost} packets of an EIP that nobody touched were lost"
 
-    def endure(self, verb: str, seed: int, *, kinds: int = 1) -> None:
-        """Make a change of a verb with `kinds` faults, one after the other, at each of its points; in the end without."""
-        seed = self._possible(verb, seed)
+    def endure(self, verb: str, seed: int, *, most: int | None = None) -> bool:
+        """Make a change of a verb with a fault at each of its points, in the end without; False: it is not accepted now.
+
+        `most`: at so many points of each seam, by chance; None: at all.
+        """
+        found = self._possible(verb, seed)
+        if found is None:
+            return False
+        self._endure(verb, found, most)
+        return True
+
+    def _endure(self, verb: str, seed: int, most: int | None) -> None:
         before, kept = self._now, self._cloud.path.read_bytes()
         report = self._tried(Trial(verb=verb, seed=seed))
         assert report.end == "done", report
-        after = self._now = self._settled()[0]
+        self._settle()
+        after = self._now
         self.tally.verbs[verb] += 1
         self.tally.points += len(report.passed)
-        for number, seam in enumerate(report.passed):
-            known = _KINDS[seam]
-            for turn in range(min(kinds, len(known))):
-                kind = known[(number + seed + turn) % len(known)]
-                if self._now != before:
-                    self._restore(kept)
-                trial = Trial(verb=verb, seed=seed, point=number, kind=kind, goes_on=(number // len(known) + seed) % 3 == 0)
-                self._check(trial, seam, before, after)
+        for point in _points(report.passed, most, random.Random(seed)):
+            seam = report.passed[point]
+            self._turns[seam] += 1
+            kind = _KINDS[seam][self._turns[seam] % len(_KINDS[seam])]
+            if self._now != before:
+                self._restore(kept)
+            self._check(Trial(verb=verb, seed=seed, point=point, kind=kind, goes_on=point % 3 == 0), seam, before, after)
         if self._now != after:
             assert self._tried(Trial(verb=verb, seed=seed)).end == "done"
-            self._now = self._settled()[0]
+            self._settle()
             assert self._now == after
 
-    def _possible(self, verb: str, seed: int) -> int:
-        """The first seed from `seed` on whose change is accepted and is seen by the data plane; the last resort are others first."""
+    def _possible(self, verb: str, seed: int) -> int | None:
+        """The first seed from `seed` on with which the change is accepted, and touches the data plane."""
         with self._cloud.opened() as cloud:
-            for other in range(seed, seed + 1000):
+            for other in range(seed, seed + 100):
                 try:
                     with cloud.transaction(dry_run=True) as tx:
                         change(tx, verb, other)
@@ -168,7 +183,7 @@ class Ordeal:
                     continue
                 if tx.plan:
                     return other
-        raise AssertionError(f"{verb} is never accepted")
+        return None
 
     def _tried(self, trial: Trial) -> Report:
         report = ask(self._process, trial)
@@ -181,8 +196,9 @@ class Ordeal:
         self.tally.met[seam, trial.kind] += 1
         self.tally.ends[report.end] += 1
         what = f"{trial} at {seam}: {report.end} {report.words}"
-        pending = self._cloud.pending()
-        self._now, repaired = self._settled(what)
+        pending, repaired = self._cloud.pending(), 0
+        if pending or not self._is_as_it_was():
+            repaired = self._settle(what)
         assert self._now in (before, after), f"{what}: a third state\n{_difference(self._now, after)}"
         match report.end:
             case "done":
@@ -205,14 +221,15 @@ class Ordeal:
             routers = [router_namespace(network.vpc_id) for network in cloud.topology.all(Network)]
         for router in {*routers} & {path.name for path in Path("/run/netns").iterdir()}:
             subprocess.run(["ip", "netns", "exec", router, "conntrack", "-F"], check=True, capture_output=True)
+        self._note()
 
-    def _settled(self, what: str = "") -> tuple[Rows, int]:
-        """Restart and apply; ask the oracle; the rows, and how much there was to repair."""
+    def _settle(self, what: str = "") -> int:
+        """Restart and apply; ask the oracle; how much there was to repair."""
         with self._cloud.opened() as cloud:
             report = cloud.apply(audit=True)
             assert not report.quarantined, (what, report)
-            topology, plan = cloud.topology, cloud.plan()
-            assert not plan, (what, str(plan))
+            topology = cloud.topology
+            assert not report.changed or not (plan := cloud.plan()), (what, str(plan))
             nics = dict(nic_ids(cloud))
             intents = derive(topology, cloud.config, all_scopes(topology))
             check_topology(topology)
@@ -222,7 +239,13 @@ class Ordeal:
         for step in oracle.steps(diff({}, oracle.compile(intents.values()))):
             oracle.apply(step)
         self._ask(topology, SimulatedProbe(oracle, SCENE, nics=nics), what)
-        return self._rows(), report.changed
+        self._note()
+        return report.changed
+
+    def _note(self) -> None:
+        """Remember how things are."""
+        self._now = self._rows()
+        self._stamp: str = self._asked("SELECT value FROM meta WHERE key = 'stamp'")[0][0]
 
     def _ask(self, topology: Snapshot, oracle: SimulatedProbe, what: str) -> None:
         holders = dict(_holders(topology))
@@ -236,7 +259,8 @@ class Ordeal:
         questions = list(_questions(topology, holders))
         wanted = expected(oracle, questions)
         answers = asked(self._nodes, questions, wanted)
-        assert answers == wanted, (what, {one: (answers.get(one), wanted.get(one)) for one in questions if answers.get(one) != wanted.get(one)})
+        wrong = [(one, answers.get(one), wanted.get(one)) for one in questions if answers.get(one) != wanted.get(one)]
+        assert not wrong, (what, wrong)
 
     def _stale(self, topology: Snapshot) -> Iterator[str]:
         """Connections of EIPs that are not mapped so any more."""
@@ -247,22 +271,62 @@ class Ordeal:
         }
         routers = {router_namespace(vpc) for vpc in {network.vpc_id for network in topology.all(Network)}}
         for router in sorted(routers & {path.name for path in Path("/run/netns").iterdir()}):
-            for eip, vip in _connections(router):
-                if eip in (*EIPS, KEPT) and (router, eip, vip) not in mapped:
-                    yield f"{router}: a connection of {eip} to {vip}"
+            for public, private in _connections(router):
+                if public in (*EIPS, KEPT) and (router, public, private) not in mapped:
+                    yield f"{router}: a connection of {public} to {private}"
+
+    def _is_as_it_was(self) -> bool:
+        """Whether no row, ruleset or link has changed since the oracle was asked last."""
+        if self._rows() != self._now:
+            return False
+        backend = NftablesBackend(BackendContext(options={"namespace": self._lab.host}))
+        with closing(backend):
+            return backend.adopt(self._stamp)
 
     def _rows(self) -> Rows:
+        assert self._asked("PRAGMA integrity_check") == [("ok",)]
+        names = [name for (name,) in self._asked("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+        kept = [name for name in names if name not in ("meta", "revisions", "changes")]
+        return tuple((name, tuple(sorted(self._asked(f"SELECT * FROM {name}"), key=repr))) for name in kept)
+
+    def _asked(self, query: str) -> list[Any]:
         with closing(sqlite3.connect(self._cloud.path)) as store:
-            assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            names = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-            kept = [name for name in names if name not in ("meta", "revisions", "changes")]
-            return tuple((name, tuple(sorted(store.execute(f"SELECT * FROM {name}"), key=repr))) for name in kept)
+            return store.execute(query).fetchall()
 
     def _clear(self) -> None:
         with self._cloud.opened() as cloud:
             plan = diff(cloud.backend.read(), {})
             for step in cloud.backend.steps(plan):
                 assert not cloud.backend.apply(step)
+
+
+def endure_all(folder: Path, verbs: Sequence[str], *, seed: int = 7) -> None:
+    """A change of each verb, with faults at some points of each seam."""
+    with Ordeal(folder) as ordeal:
+        for verb in verbs:
+            assert ordeal.endure(verb, seed, most=_SOME), f"{verb} is refused, whatever is asked"
+        sys.stdout.write(str(ordeal.tally))
+    assert {seam for seam, _ in ordeal.tally.met} >= _ALWAYS
+
+
+def endure_many(folder: Path, changes: int, *, seed: int) -> None:
+    """Changes at random, with a fault at every point."""
+    chance = random.Random(seed)
+    with Ordeal(folder) as ordeal:
+        while ordeal.tally.verbs.total() < changes:
+            ordeal.endure(chance.choice(list(VERBS)), chance.randrange(1 << 30))
+        sys.stdout.write(str(ordeal.tally))
+    assert {seam for seam, _ in ordeal.tally.met} == {*_KINDS}
+    assert {*ordeal.tally.verbs} == {*VERBS}
+
+
+def _points(passed: Sequence[str], most: int | None, chance: random.Random) -> list[int]:
+    by_seam: dict[str, list[int]] = {}
+    for number, seam in enumerate(passed):
+        by_seam.setdefault(seam, []).append(number)
+    if most is None:
+        return list(range(len(passed)))
+    return sorted(point for points in by_seam.values() for point in chance.sample(points, min(most, len(points))))
 
 
 def _prepare(cloud: Controller) -> None:

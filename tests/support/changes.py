@@ -55,7 +55,7 @@ def change(cloud: AllVerbs, verb: str, seed: int) -> None:
     for _ in range(chance.choice((0, 0, 1, 2))):
         try:
             VERBS[chance.choice(list(VERBS))](cloud, chance)
-        except RefusedError:  # noqa: PERF203
+        except RefusedError:
             continue
 
 
@@ -95,7 +95,7 @@ def _bind(cloud: AllVerbs, chance: random.Random) -> None:
 
 def _unbind(cloud: AllVerbs, chance: random.Random) -> None:
     group = _group(cloud, chance)
-    cloud.groups.unbind_guests(group, chance.choice(_some([[guest.server] for guest in cloud.groups.guests(group=group)])))
+    cloud.groups.unbind_guests(group, [chance.choice(_some([guest.server for guest in cloud.groups.guests(group=group)]))])
 
 
 def _vip(cloud: AllVerbs, chance: random.Random) -> None:

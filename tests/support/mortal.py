@@ -1,4 +1,4 @@
-"""A process whose children make changes with a fault in their way; run as a program: CONFIG.
+"""A process whose children make changes with a fault in their way; run as a program: CONFIG SALT.
 
 It reads a `Trial` a line, as JSON, lets a child of its make that change in a Controller of its own, with that fault at that
 point, and answers with a `Report`.
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from changes import change
 
@@ -56,16 +56,23 @@ class Report:
     left: tuple[str, ...] = ()
 
 
-def world(seed: int) -> World:
-    """Ids and chance that are the same for the same seed, and a clock that stands still."""
-    chance = random.Random(seed)
-    return World(clock=lambda: NOW, random=chance.randrange, new_id=lambda: str(uuid.UUID(int=chance.getrandbits(128), version=4)))
+def world(salt: str, seed: int) -> World:
+    """Ids and chance that are the same for the same seed, and a clock that stands still.
+
+    The salt keeps two that run on one machine apart: native names follow from ids.
+    """
+    chance = random.Random(f"{salt} {seed}")
+
+    def new_id() -> str:
+        return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+    return World(clock=lambda: NOW, random=chance.randrange, new_id=new_id)
 
 
 @contextmanager
-def serving(config: Path) -> Generator[Popen[str], None, None]:
+def serving(config: Path, salt: str) -> Generator[Popen[str], None, None]:
     """Have such a process for the length of a `with` block."""
-    with Popen([sys.executable, __file__, str(config)], stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
+    with Popen([sys.executable, __file__, str(config), salt], stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
         yield process
         process.communicate()
 
@@ -73,13 +80,17 @@ def serving(config: Path) -> Generator[Popen[str], None, None]:
 def ask(process: Popen[str], trial: Trial) -> Report:
     """Have one trial made."""
     cast(IO[str], process.stdin).write(json.dumps(asdict(trial)) + "\n")
-    said = json.loads(cast(IO[str], process.stdout).readline())
-    return Report(**{**said, "passed": tuple(said["passed"]), "left": tuple(said["left"])})
+    return _report(cast(IO[str], process.stdout).readline())
 
 
-def _tried(config: str, trial: Trial) -> Report:
+def _report(said: str) -> Report:
+    row: dict[str, Any] = json.loads(said)
+    return Report(end=row["end"], words=row["words"], passed=tuple(row["passed"]), left=tuple(row["left"]))
+
+
+def _tried(config: str, salt: str, trial: Trial) -> Report:
     before = _open()
-    with Controller.open(config, world=world(trial.seed)) as cloud:
+    with Controller.open(config, world=world(salt, trial.seed)) as cloud:
         cloud.read()
         end, words, passed = _changed(cloud, trial)
         if trial.goes_on:
@@ -127,13 +138,13 @@ def _target(file: str) -> str:
         return "/proc/"  # it was that of the listing itself
 
 
-def _in_a_child(config: str, trial: Trial) -> Report:
+def _in_a_child(config: str, salt: str, trial: Trial) -> Report:
     hear, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(hear)
         try:
-            report = _tried(config, trial)
+            report = _tried(config, salt, trial)
         except BaseException as error:  # noqa: BLE001 -- the test that asked says so
             report = Report(end="broken", words=f"after the change: {error!r}")
         with os.fdopen(tell, "w") as answer:
@@ -144,13 +155,13 @@ def _in_a_child(config: str, trial: Trial) -> Report:
         said = answer.read()
     _, status = os.waitpid(child, 0)
     assert bool(said) != os.WIFSIGNALED(status), said
-    return Report(**json.loads(said)) if said else Report(end="died")
+    return _report(said) if said else Report(end="died")
 
 
-def _main(config: str) -> None:
+def _main(config: str, salt: str) -> None:
     _warm()
     for line in sys.stdin:
-        report = _in_a_child(config, Trial(**json.loads(line)))
+        report = _in_a_child(config, salt, Trial(**json.loads(line)))
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
         sys.stdout.flush()
 
@@ -159,18 +170,17 @@ def _warm() -> None:
     """Do before all forks what each process does once: import, and learn how rules look when listed."""
     import asyncio
 
-    from vipnet_nftables import nft
-    from vipnet_nftables.ruleset import GATEWAY, HOST, router_kind
-
-    for kind in (HOST, GATEWAY, *(router_kind(mode) for mode in ("eip", "distgw", "eip-distgw", "none"))):
-        nft.kind_of(frozenset(), [kind])
     import pyroute2
     import seams
 
+    from vipnet_nftables import nft
+    from vipnet_nftables.ruleset import TABLES
+
     del asyncio, pyroute2, seams
+    nft.kind_of(frozenset(), list(TABLES))
     gc.collect()
     gc.freeze()
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])

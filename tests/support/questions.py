@@ -92,7 +92,8 @@ class _Batch:
         while (left := until - time.monotonic()) > 0:
             for key, _ in self._ears.select(left):
                 assert isinstance(key.fileobj, socket.socket)
-                self._take(*key.data, key.fileobj)
+                sender, src = key.data
+                self._take(sender, src, key.fileobj)
 
     def _take(self, sender: str, src: str, ear: socket.socket) -> None:
         try:

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, NoReturn, assert_never
+from typing import Any, Literal, NoReturn, assert_never, cast
 
 __all__ = ["Injector", "Kind", "Seam", "core_seams", "raising"]
 
@@ -74,7 +74,7 @@ class Injector:
 
     def __enter__(self) -> Injector:
         for seam in self._seams:
-            inner = vars(seam.owner)[seam.attribute]
+            inner = cast(dict[str, Any], vars(seam.owner))[seam.attribute]
             self._inner.append((seam, inner))
             setattr(seam.owner, seam.attribute, self._wrapped(seam, inner))
         return self
