@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from vipnet.accounts import Closing
 from vipnet.backend import Backend, BackendContext
 from vipnet.config import Config, load_config, store_path
-from vipnet.errors import ConflictError, DataplaneError, InvalidStatusError
+from vipnet.errors import ConflictError, DataplaneError, InputParameterError, InvalidStatusError, VipnetError
 from vipnet.model import Address, Eip
 from vipnet.naming import naming
 from vipnet.operations.draft import Draft, Progress, World
 from vipnet.plan import Plan
 from vipnet.plane import Plane, Programmed
-from vipnet.reconcile import Quarantined, Refused, Work
+from vipnet.reconcile import Quarantined, Refused
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
 from vipnet.store import News, Pending, StaleError, Store, open_store
@@ -33,7 +33,7 @@ from vipnet.topology import Snapshot
 from vipnet.transaction import AllVerbs, Transaction
 from vipnet.viewer import Viewer
 from vipnet.views import Counters
-from vipnet.working import Workspace
+from vipnet.working import Change, Workspace
 
 __all__ = ["Controller"]
 
@@ -114,8 +114,10 @@ class Controller(AllVerbs):
 
     def close(self) -> None:
         """Release the store and the backend's sockets; what is installed stays."""
-        self.backend.close()
-        self._store.close()
+        try:
+            self.backend.close()
+        finally:
+            self._store.close()
 
     def settle(self) -> None:
         """Take everything that lives now out of Python's garbage collection (gc.freeze), for the whole process.
@@ -251,44 +253,68 @@ class Controller(AllVerbs):
             released=work.released,
         )
         self._world.progress("storing the change")
-        self._store.begin(changes, pending)
+        self._begin(changes, pending)
         previous = self._topology
         self._pending.append(pending)
         self._topology = draft.topology.settled()
         self._revision = pending.revision
-        try:
-            done = self._program(work, pending, sets_aside=draft.sets_aside)
-        except Refused as refusal:
-            self._store.cancel(changes, pending.revision)
-            self._topology = previous
-            self._pending.remove(pending)
-            raise self._plane.refusal(work, refusal) from refusal
+        with self._pending_until_done():
+            try:
+                done = self._plane.program(work, self._topology, pending, sets_aside=draft.sets_aside)
+            except Refused as refusal:
+                self._plane.forget(work)
+                self._store.cancel(changes, pending.revision)
+                self._topology = previous
+                self._pending.remove(pending)
+                raise self._plane.refusal(work, refusal) from refusal
+            self._mark(done)
         aside = done.aside
         try:
-            aside += self._finish(done)
-        except DataplaneError as error:  # it is programmed all the same
-            draft.warnings.append(f"what counted mappings that ended is still there: {error.details}; apply takes it away")
+            aside += self._conclude(done)
+        except VipnetError as error:  # it is programmed all the same
+            draft.warnings.append(f"what counted mappings that ended may still be there: {error.details}; apply takes it away")
         draft.warnings += [f"{one.object} was set aside: {one.reason}; apply tries it again" for one in aside]
         return work.plan
 
-    def _program(self, work: Work, pending: Pending, *, sets_aside: bool) -> Programmed:
+    def _begin(self, changes: Sequence[Change], pending: Pending) -> None:
         try:
-            return self._plane.program(work, self._topology, pending, sets_aside=sets_aside)
-        except DataplaneError as error:
+            self._store.begin(changes, pending)
+        except InputParameterError as error:  # of the store itself
+            if not self._may_be_stored(pending):
+                raise
+            raise DataplaneError(
+                f"{error.details}; the change may be stored as revision {pending.revision}, then the next apply finishes it",
+                pending=True,
+            ) from error
+
+    def _may_be_stored(self, pending: Pending) -> bool:
+        try:
+            news = self._store.news(self._revision, with_pending=True)
+        except VipnetError:
+            return True
+        return news is None or any(one.transitions == pending.transitions for one in news.pending)
+
+    @contextmanager
+    def _pending_until_done(self) -> Generator[None, None, None]:
+        """Whatever fails in this block, data plane or store, leaves a change that is stored, and pending unless taken back."""
+        try:
+            yield
+        except VipnetError as error:
+            if not self._pending:
+                raise
             raise DataplaneError(
                 f"{error.details}; the change is stored as revision {self._revision} and pending, the next apply finishes it",
                 pending=True,
             ) from error
 
-    def _finish(self, done: Programmed) -> list[Quarantined]:
-        """Mark what is programmed, and then take away what was kept to be counted; return what of it was refused.
-
-        Raises DataplaneError when that cannot be reached. Whoever fails or dies at it has left no stamp: the next begins
-        with a resync, which finds it.
-        """
+    def _mark(self, done: Programmed) -> None:
+        """Mark what is programmed. Without the last steps there is no stamp: who fails or dies at them leaves them to a resync."""
         stamp = "" if done.last else self._plane.stamp()
         self._store.finish([pending.revision for pending in self._pending], stamp, done.closing)
         self._pending = []
+
+    def _conclude(self, done: Programmed) -> list[Quarantined]:
+        """Take away what was kept to be counted; return what of it was refused. Raises VipnetError when that fails."""
         if not done.last:
             return []
         aside = self._plane.conclude(done, self._topology)
@@ -312,9 +338,10 @@ class Controller(AllVerbs):
     def _resync(self) -> tuple[Plan[Any], list[Quarantined]]:
         done = self._plane.resync(self._topology, self._pending)
         had_pending = bool(self._pending)
-        self._finish(done)
+        self._mark(done)
         if had_pending and any(address.state == "leaving" for address in self._topology.all(Address)):
             self._load()  # the store knows which of them are free now, and which rest
+        self._conclude(done)
         return done.plan, list(self._plane.quarantined)
 
     # ------------------------------------------------------------------------------------------------- the data plane

@@ -29,11 +29,13 @@ def held() -> tuple[int, ...]:
 
 @contextmanager
 def locked(path: Path) -> Generator[None, None, None]:
-    """Hold the lock of a file, `PATH.lock`, which names its holder. Raises DataplaneError after a minute of waiting."""
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the lock of a file, `PATH.lock`, which names its holder.
+
+    Raises DataplaneError when it cannot be had: after a minute of waiting, or when the system refuses it.
+    """
+    descriptor = _open(path)
     try:
         _acquire(descriptor, path)
-        os.pwrite(descriptor, f"{os.getpid():<10}\n".encode(), 0)
         before = _HELD.set((*_HELD.get(), descriptor))
         try:
             yield
@@ -44,7 +46,22 @@ def locked(path: Path) -> Generator[None, None, None]:
         os.close(descriptor)
 
 
+def _open(path: Path) -> int:
+    try:
+        return os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataplaneError(f"{path}.lock cannot be opened: {error.strerror}") from error
+
+
 def _acquire(descriptor: int, path: Path) -> None:
+    try:
+        _wait(descriptor, path)
+        os.pwrite(descriptor, f"{os.getpid():<10}\n".encode(), 0)
+    except OSError as error:
+        raise DataplaneError(f"{path} cannot be locked: {error.strerror}") from error
+
+
+def _wait(descriptor: int, path: Path) -> None:
     until = time.monotonic() + _PATIENCE
     wait = 0.0002
     while True:

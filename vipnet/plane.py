@@ -12,7 +12,7 @@ from typing import Any
 from vipnet.accounts import Closing
 from vipnet.backend import Backend
 from vipnet.config import Config
-from vipnet.derive import Scope, derive
+from vipnet.derive import Scope, derive, released
 from vipnet.errors import DataplaneError
 from vipnet.intents import EipMapping, Intent, Released
 from vipnet.model import Eip
@@ -107,6 +107,10 @@ class Plane:
         self.quarantined = (*self.quarantined, *aside)
         return aside
 
+    def forget(self, work: Work) -> None:
+        """Cut what began to live on a change before it was taken back."""
+        self.backend.flush(released(work.after, work.before))
+
     def refusal(self, work: Work, refusal: Refused) -> DataplaneError:
         """The error that names the entry of a change that was refused, and its object."""
         key, reason = next(iter(refusal.reasons.items()))
@@ -153,6 +157,7 @@ class Plane:
         """Make what is installed what it should be, with all that `pending` revisions left to do."""
         self.require_usable()
         self._progress("comparing with the data plane, programming what differs")
+        self._synced = False  # until the end: the backend has then seen what is there, and would call a half unchanged
         came = self._came(topology, pending)
         plan, found = repair_plan(self.backend, self._config, topology, came)
         steps, last = in_order(self.backend, plan)

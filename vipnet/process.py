@@ -23,25 +23,18 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its outcome, output as text.
 
-    Raises DataplaneError when it is missing, runs longer than `timeout` seconds or, with `check`, exits other than 0.
+    Raises DataplaneError when it cannot be started, runs longer than `timeout` seconds or, with `check`, exits other than 0.
     The program has a session of its own, and on a timeout or an interrupt all of that session dies: a grandchild that
     still held the pipes would keep us waiting. It finds `stdin` whole from its start on: through a pipe, it would take
     for everything what had been written when we were killed. And it holds on to the locks that this thread has, so that
     nobody else begins before it has ended, should we be killed.
     """
-    with ExitStack() as stack:
-        given = subprocess.DEVNULL if stdin is None else stack.enter_context(_held(stdin.encode()))
-        program = stack.enter_context(_start(argv, stdin=given, out=_PIPE, err=_PIPE, keep=held()))
-        try:
-            out, err = program.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired as error:
-            _kill_session(program)
-            raise DataplaneError(f"{' '.join(argv)} gave no answer within {timeout:g} s") from error
-        except BaseException:
-            _kill_session(program)
-            raise
-    texts = (output.decode(errors="replace") for output in (out, err))
-    done = subprocess.CompletedProcess(list(argv), program.returncode, *texts)
+    try:
+        done = _ended(argv, stdin, timeout)
+    except subprocess.TimeoutExpired as error:
+        raise DataplaneError(f"{' '.join(argv)} gave no answer within {timeout:g} s") from error
+    except OSError as error:  # no memory, no processes, no files left
+        raise DataplaneError(f"program {argv[0]!r} cannot be started: {error.strerror}") from error
     if check and done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[0]
         raise DataplaneError(f"{' '.join(argv)} exited {done.returncode}, saying: {said}")
@@ -84,6 +77,20 @@ def kill(pid: int, started: int) -> bool:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     return True
+
+
+def _ended(argv: Sequence[str], stdin: str | None, timeout: float) -> subprocess.CompletedProcess[str]:
+    """A program from start to end: whatever is done by programs is done here. Raises TimeoutExpired."""
+    with ExitStack() as stack:
+        given = subprocess.DEVNULL if stdin is None else stack.enter_context(_held(stdin.encode()))
+        program = stack.enter_context(_start(argv, stdin=given, out=_PIPE, err=_PIPE, keep=held()))
+        try:
+            out, err = program.communicate(timeout=timeout)
+        except BaseException:
+            _kill_session(program)
+            raise
+    texts = (output.decode(errors="replace") for output in (out, err))
+    return subprocess.CompletedProcess(list(argv), program.returncode, *texts)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from vipnet.addresses import format_ip, ip_of
 from vipnet.blocks import pool_of
@@ -85,7 +85,7 @@ def usable(url: str) -> Generator[None, None, None]:
         yield
     except IntegrityError as error:
         raise ConflictError(f"store {url} was changed by another process at the same time ({error.orig}); try again") from error
-    except DatabaseError as error:
+    except DBAPIError as error:
         raise InputParameterError(f"store {url} cannot be used: {error.orig}; name another, or repair it") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
@@ -24,7 +25,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from vipnet.accounts import Account, Closing, added
@@ -75,8 +76,13 @@ class SqlStore:
 
     @contextmanager
     def _transaction(self) -> Generator[Connection, None, None]:
-        with usable(self.url), self._engine.begin() as sql:
-            yield sql
+        """A transaction of one's own: whatever is written, and read but by key, is so here."""
+        try:
+            with usable(self.url), self._engine.begin() as sql:
+                yield sql
+        except BaseException:
+            self._seen = None  # it may be done all the same: we must look, like at what another process did
+            raise
 
     def _check_version(self, sql: Connection) -> None:
         if not inspect(sql).has_table("meta"):
@@ -136,13 +142,19 @@ class SqlStore:
     def moved(self) -> bool:
         if self._path is None:
             return True
-        driver = self._engine.raw_connection()  # no transaction: this is asked before every read
-        try:
-            seen = int(driver.cursor().execute("PRAGMA data_version").fetchone()[0])
-        finally:
-            driver.close()
+        seen = self._data_version()
         moved, self._seen = seen != self._seen, seen
         return moved
+
+    def _data_version(self) -> int:
+        with usable(self.url):
+            driver = self._engine.raw_connection()  # no transaction: this is asked before every read
+            try:
+                return int(driver.cursor().execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error as error:
+                raise OperationalError("PRAGMA data_version", (), error) from error
+            finally:
+                driver.close()
 
     def news(self, since: int, *, with_pending: bool) -> News | None:
         table, log = self._schema.revisions, self._schema.changes

@@ -73,7 +73,7 @@ class Store(Protocol):
         ...
 
     def moved(self) -> bool:
-        """Whether another process may have written since this was asked last. Cheap."""
+        """Whether anything may have been written since this was asked last but by us, who were told so. Cheap."""
         ...
 
     def news(self, since: int, *, with_pending: bool) -> News | None:

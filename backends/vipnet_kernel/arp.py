@@ -37,10 +37,7 @@ class Announcer:
         Raises DataplaneError when the interface is not there or down.
         """
         try:
-            raw = self._socket(namespace)
-            mac = fcntl.ioctl(raw, _GET_MAC, struct.pack("16s24x", device.encode()))[18:24]
-            for ip in ips:
-                raw.sendto(_request(mac, ip.to_bytes(4, "big")), (device, _ARP))
+            _emit(self._socket(namespace), device, ips)
         except OSError as error:
             some = ", ".join(format_ip4(ip) for ip in list(ips)[:3])
             raise DataplaneError(f"{some} cannot be announced on {device} of {namespace}: {error.strerror}") from error
@@ -67,6 +64,12 @@ class Announcer:
                 raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self._sockets[namespace] = there, raw
         return raw
+
+
+def _emit(raw: socket.socket, device: str, ips: Collection[int]) -> None:
+    mac = fcntl.ioctl(raw, _GET_MAC, struct.pack("16s24x", device.encode()))[18:24]
+    for ip in ips:
+        raw.sendto(_request(mac, ip.to_bytes(4, "big")), (device, _ARP))
 
 
 def _request(mac: bytes, ip: bytes) -> bytes:

@@ -6,8 +6,10 @@ quietly open a second socket, in that thread's namespace), and they cannot be us
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import errno
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Literal, TypeVar, cast
 
 from vipnet_kernel.namespaces import entered, exists, number
@@ -21,6 +23,8 @@ Noun = Literal["link", "addr", "route", "rule", "neigh"]
 _MOST_SOCKETS = 32
 _DUMP_INTERRUPTED = 0x10
 _TRIES = 5
+_PATIENCE = 60.0
+"""Seconds in which the kernel answers anything."""
 
 
 class Handles:
@@ -37,10 +41,18 @@ class Handles:
         self._thread: ThreadPoolExecutor | None = None
 
     def work(self, job: Callable[[], T]) -> T:
-        """Do a job in the thread of the sockets; its outcome is the caller's."""
+        """Do a job in the thread of the sockets; its outcome is the caller's.
+
+        Who is interrupted while waiting goes on only when the job has ended: it must not change anything behind our back.
+        """
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "vipnet-netlink")
-        return self._thread.submit(job).result()
+        future = self._thread.submit(job)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+            wait([future])
 
     def ask(self, namespace: str, noun: Noun, verb: str, **values: Any) -> list[Any]:
         """Send one request and return the answers. For jobs.
@@ -50,7 +62,7 @@ class Handles:
         from pyroute2.netlink.exceptions import NetlinkError
 
         try:
-            return list(getattr(self._socket(namespace), noun)(verb, **values))
+            return _asked(self._socket(namespace), noun, verb, values)
         except NetlinkError as error:
             code, words = cast(tuple[int, str], error.args)
             raise OSError(code, words) from error
@@ -86,11 +98,13 @@ class Handles:
 
     def close(self) -> None:
         """Let go of all, and end the thread."""
-        for namespace in list(self._sockets):
-            self.forget(namespace)
-        if self._thread is not None:
-            self._thread.shutdown()
-            self._thread = None
+        try:
+            for namespace in list(self._sockets):
+                self.forget(namespace)
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
 
     def _socket(self, namespace: str) -> Any:
         known, socket = self._sockets.get(namespace, (0, None))
@@ -104,6 +118,20 @@ class Handles:
         if len(self._sockets) > _MOST_SOCKETS:
             self.release(next(iter(self._sockets)))
         return socket
+
+
+def _asked(socket: Any, noun: Noun, verb: str, values: Mapping[str, Any]) -> list[Any]:
+    """One question and its answers: whatever is asked by pyroute2 is asked here; it would wait for a lost answer for ever."""
+    import asyncio
+
+    loop: asyncio.AbstractEventLoop = socket.asyncore.event_loop
+    alarm = loop.call_later(_PATIENCE, lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+    try:
+        return list(getattr(socket, noun)(verb, **values))
+    except asyncio.CancelledError as error:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from error
+    finally:
+        alarm.cancel()
 
 
 def _opened() -> Any:

@@ -103,7 +103,7 @@ def remove(namespace: str) -> None:
 @contextmanager
 def opened(namespace: str) -> Generator[int]:
     """Have a file descriptor of a namespace for the length of a `with` block. Raises OSError."""
-    there = os.open(_FOLDER / namespace, os.O_RDONLY | os.O_CLOEXEC)
+    there = _open(_FOLDER / namespace)
     try:
         yield there
     finally:
@@ -120,9 +120,16 @@ def identity(namespace: str) -> str:
     return namespace or f"net:{number(namespace)}"
 
 
+def _open(path: str | Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
 @contextmanager
 def _returning() -> Generator[None]:
-    home = os.open(_HOME, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        home = _open(_HOME)
+    except OSError as error:
+        raise DataplaneError(f"the thread could not return to its namespace: {error.strerror}") from error
     try:
         yield
     finally:

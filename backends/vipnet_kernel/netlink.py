@@ -24,6 +24,7 @@ __all__ = [
     "attributes",
     "dump",
     "links_fingerprint",
+    "loopback_alias",
     "outcomes",
     "ruleset_generation",
     "talking",
@@ -41,7 +42,8 @@ _GETLINK = 18
 _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _ERROR, _DONE = 2, 3
 _UP = 1
-_ADDRESS, _NAME, _MASTER = 1, 3, 10
+_ADDRESS, _NAME, _MASTER, _ALIAS = 1, 3, 10, 20
+_LOOPBACK = 1
 _AT_ONCE = 100
 """Acknowledgements that a socket holds without loss: its buffer of 208 KiB has room for some 250."""
 
@@ -60,6 +62,13 @@ def links_fingerprint(namespace: str) -> frozenset[tuple[int, bool, bytes, bytes
     return frozenset(_fingerprint(payload) for _, payload in answers)
 
 
+def loopback_alias(namespace: str) -> str:
+    """The alias of the loopback interface of a namespace ("" for none): 0.03 ms, where all links may take 36."""
+    for _, payload in _ask(namespace, socket.NETLINK_ROUTE, _GETLINK, _LINK.pack(0, 0, _LOOPBACK, 0, 0)):
+        return attributes(payload, _LINK.size).get(_ALIAS, b"").rstrip(b"\0").decode(errors="replace")
+    raise DataplaneError(f"namespace {namespace or 'of this process'} has no loopback interface")
+
+
 @contextmanager
 def talking(namespace: str, family: int) -> Generator[socket.socket]:
     """Have a netlink socket in a namespace for the length of a `with` block. Raises OSError, and DataplaneError without one."""
@@ -72,14 +81,12 @@ def talking(namespace: str, family: int) -> Generator[socket.socket]:
 
 def ask(link: socket.socket, kind: int, payload: bytes) -> list[tuple[int, bytes]]:
     """Ask a question of one answer: its kind and payload. Raises OSError."""
-    link.send(_request(kind, payload))
-    return list(_answers(link, dump=False))
+    return list(_answers(_exchange(link, _request(kind, payload)), dump=False))
 
 
 def dump(link: socket.socket, kind: int, payload: bytes) -> Iterator[tuple[int, bytes]]:
     """Ask for everything of a kind: each answer's kind and payload, as it comes. Raises OSError."""
-    link.send(_request(kind, payload, _DUMP))
-    return _answers(link, dump=True)
+    return _answers(_exchange(link, _request(kind, payload, _DUMP)), dump=True)
 
 
 def outcomes(link: socket.socket, kind: int, payloads: Sequence[bytes]) -> list[int]:
@@ -87,9 +94,15 @@ def outcomes(link: socket.socket, kind: int, payloads: Sequence[bytes]) -> list[
     codes: list[int] = []
     for at in range(0, len(payloads), _AT_ONCE):
         some = payloads[at : at + _AT_ONCE]
-        link.send(b"".join(_request(kind, payload, _ACK) for payload in some))
-        codes += [_code(answer) for _ in some for _, answer in _messages(link.recv(1 << 16))]
+        answers = _exchange(link, b"".join(_request(kind, payload, _ACK) for payload in some))
+        codes += [_code(answer) for _ in some for _, answer in _messages(next(answers))]
     return codes
+
+
+def _exchange(link: socket.socket, request: bytes) -> Iterator[bytes]:
+    """Send, and return what comes back as it comes: whatever is asked by hand is asked here."""
+    link.send(request)
+    return iter(lambda: link.recv(1 << 18), b"")
 
 
 def _request(kind: int, payload: bytes, flags: int = 0) -> bytes:
@@ -126,9 +139,9 @@ def _fingerprint(payload: bytes) -> tuple[int, bool, bytes, bytes, bytes]:
     return index, bool(flags & _UP), found.get(_NAME, b""), found.get(_ADDRESS, b""), found.get(_MASTER, b"")
 
 
-def _answers(link: socket.socket, *, dump: bool) -> Iterator[tuple[int, bytes]]:
-    while True:
-        for kind, payload in _messages(link.recv(1 << 18)):
+def _answers(datagrams: Iterator[bytes], *, dump: bool) -> Iterator[tuple[int, bytes]]:
+    for datagram in datagrams:
+        for kind, payload in _messages(datagram):
             if kind == _DONE:
                 return
             if kind == _ERROR:

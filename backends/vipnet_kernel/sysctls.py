@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from vipnet.errors import DataplaneError
 from vipnet_kernel.namespaces import entered
 
 __all__ = ["read_sysctls", "switch_off_ipv6", "write_sysctl", "write_sysctls"]
@@ -15,9 +16,12 @@ _ROOT = Path("/proc/sys/net")
 
 
 def read_sysctls(namespace: str, names: Iterable[str]) -> dict[str, str]:
-    """Read settings of a namespace; those that do not exist there are left out."""
-    with entered(namespace):
-        found = {name: _read(name) for name in names}
+    """Read settings of a namespace; those that do not exist there are left out. Raises DataplaneError."""
+    try:
+        with entered(namespace):
+            found = {name: _read(name) for name in names}
+    except OSError as error:
+        raise DataplaneError(f"settings of {namespace or 'this namespace'} cannot be read: {error.strerror}") from error
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -35,7 +39,11 @@ def write_sysctls(namespace: str, values: Mapping[str, str]) -> dict[str, str]:
 
 def write_sysctl(name: str, value: str) -> None:
     """Write a setting of the namespace that the calling thread is in. Raises OSError."""
-    (_ROOT / name).write_text(value)
+    _write(_ROOT / name, value)
+
+
+def _write(path: Path, value: str) -> None:
+    path.write_text(value)
 
 
 def switch_off_ipv6(device: str) -> None:
@@ -50,5 +58,5 @@ def switch_off_ipv6(device: str) -> None:
 def _read(name: str) -> str | None:
     try:
         return (_ROOT / name).read_text().strip()
-    except OSError:
+    except FileNotFoundError:
         return None

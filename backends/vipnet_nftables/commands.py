@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import TypeGuard
 
+from vipnet.errors import DataplaneError
 from vipnet.plan import TargetPlan
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import inventory
@@ -28,7 +29,7 @@ _GONE_BEFORE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNO
 def run_step(handles: Handles, host: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
     """Unmake what goes, make what comes; return the reasons of what was refused, by key.
 
-    Commands are no transaction: after a refusal the step is taken back, as far as the kernel lets it.
+    Commands are no transaction: after a refusal the step is taken back. Raises DataplaneError when that is refused, too.
     """
     old, new, changing = _sorted(step)
     refused = _foreign(handles, new) or _unmake(handles, host, old) or _make(handles, host, [*_makings(new), *changing])
@@ -36,9 +37,15 @@ def run_step(handles: Handles, host: str, step: TargetPlan[NativeEntry]) -> dict
         back = step.inverse()
         taken = _foreign(handles, new)
         old, new, changing = _sorted(back.without(frozenset(taken)))
-        _unmake(handles, host, old)
-        _make(handles, host, [*_makings(new), *changing])
+        left = _unmake(handles, host, old) | _make(handles, host, [*_makings(new), *changing])
+        if left:
+            raise DataplaneError(f"{_first(refused)}; and the step cannot be taken back: {_first(left)}")
     return refused
+
+
+def _first(reasons: Mapping[str, str]) -> str:
+    key, reason = next(iter(reasons.items()))
+    return f"{key}: {reason}"
 
 
 def touched(host: str, step: TargetPlan[NativeEntry]) -> set[str]:

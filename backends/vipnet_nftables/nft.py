@@ -86,13 +86,15 @@ def _shape(row: str) -> dict[str, Any]:
 
 
 def transact(namespace: str, lines: Sequence[str]) -> Refusal | None:
-    """Run lines as one transaction in a namespace; None: committed."""
+    """Run lines as one transaction in a namespace; None: committed. Raises DataplaneError when the outcome is unknown."""
     with entered(namespace):
         done = run(["nft", "-f", "-"], stdin="".join(f"{line}\n" for line in lines), timeout=120, check=False)
     if done.returncode == 0:
         return None
-    found = {int(line) - 1: reason for line, reason in _PLACE.findall(done.stderr)}
     said = done.stderr.strip().splitlines() or [f"nft exited {done.returncode}"]
+    if done.returncode < 0 or said[0].startswith("netlink:"):  # killed, or without the kernel's answer: it may be committed
+        raise DataplaneError(f"nft cannot tell whether it changed the rules of {namespace or 'this namespace'}: {said[0]}")
+    found = {int(line) - 1: reason for line, reason in _PLACE.findall(done.stderr)}
     return Refusal(found, next(iter(found.values()), said[0]).removeprefix("Could not process rule: "))
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias, TypeVar, get_args
 
 from vipnet.errors import DataplaneError
 from vipnet.model import AccessMode
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import Inventory, Link, RouteRow, RuleRow, inventory
 from vipnet_kernel.namespaces import exists, listed
+from vipnet_kernel.netlink import loopback_alias
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import names, nft
 from vipnet_nftables.askers import is_asker
@@ -24,6 +25,8 @@ from vipnet_nftables.rules import is_host_intact
 from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
 
 __all__ = ["Reading", "read_system"]
+
+T = TypeVar("T")
 
 _ROUTERS: Final[tuple[Kind, ...]] = tuple(router_kind(mode) for mode in get_args(AccessMode))
 _Leg: TypeAlias = tuple[str, Link]
@@ -63,24 +66,25 @@ def read_system(handles: Handles, host: str, owner: str) -> Reading:
 
 
 def _own(handles: Handles, name: str, owner: str) -> Inventory | None:
-    found = _still_there(handles, name)
-    if found is None:
-        return None
-    if found.links["lo"].alias == Namespace(name, owner).alias:
-        return found
+    """What a namespace has that is ours; None also when somebody, whose it was, deleted it while we looked."""
+    ours = Namespace(name, owner).alias
+    if _still_there(name, loopback_alias) == ours:
+        found = _still_there(name, lambda name: inventory(handles, name))
+        if found is not None and found.links["lo"].alias == ours:
+            return found
     handles.forget(name)
     return None
 
 
-def _still_there(handles: Handles, name: str) -> Inventory | None:
-    """What a namespace has; None when somebody, whose it was, deleted it while we looked, and perhaps made another."""
+def _still_there(name: str, look: Callable[[str], T]) -> T | None:
+    """What a look at a namespace shows; None when it was deleted meanwhile, and perhaps another one made."""
     for _ in range(_LOOKS):
         try:
-            return inventory(handles, name)
+            return look(name)
         except DataplaneError:
             if not exists(name):
                 return None
-    return inventory(handles, name)
+    return look(name)
 
 
 def _host_links(around: Inventory) -> Iterator[NativeEntry]:

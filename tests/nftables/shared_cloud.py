@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.nftables.conftest import OUTSIDE, Lab, ip_batch
+from tests.nftables.conftest import OUTSIDE, ip_batch
 from vipnet.controller import Controller
 from vipnet.invariants import check_topology
 from vipnet.model import DEFAULT_VPC
+from vipnet.operations.draft import World
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables.names import bridge, gateway_namespace, owner_mark, router_namespace
 
@@ -25,7 +26,7 @@ _CONFIG = """
 store = "sqlite:///{path}"
 backend = "nftables"
 [uplinks.pub]
-device = "ext0"
+device = "{uplink}"
 address = "203.0.113.2/24"
 gateway = "{gateway}"
 [backends.nftables]
@@ -42,38 +43,53 @@ class Settled:
 
 
 class SharedCloud:
-    """A configuration in a folder, for processes of any kind; `fill` makes what they begin with."""
+    """A configuration in a folder, for processes of any kind; `fill` makes what they begin with.
 
-    def __init__(self, lab: Lab, folder: Path, devices: Iterable[str], fill: Callable[[Controller], None]) -> None:
-        self.host = lab.host
+    `host` names the namespace of the ports; `devices` are those that are to be made for it.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        folder: Path,
+        fill: Callable[[Controller], None],
+        *,
+        devices: Iterable[str] = (),
+        uplink: str = "ext0",
+        world: World | None = None,
+    ) -> None:
+        self.host = host
         self.path = folder / "s.db"
         self.config = folder / "vipnet.toml"
-        self.config.write_text(_CONFIG.format(path=self.path, gateway=OUTSIDE, space=lab.host))
+        self.config.write_text(_CONFIG.format(path=self.path, gateway=OUTSIDE, space=host, uplink=uplink))
+        self._world = world
+        self._alien = set[tuple[str, int]]()
         pairs = [f"link add name {device} type veth peer name {device}0" for device in devices]
-        assert not ip_batch(lab.host, pairs)
+        assert not pairs or not ip_batch(host, pairs)
         self._before = self._links() | self._spaces()
         with self.opened() as cloud:
             fill(cloud)
 
     def opened(self) -> Controller:
-        return Controller.open(self.config)
+        return Controller.open(self.config, world=self._world)
 
     def settle(self) -> Settled:
         """Finish what is pending, and see that nothing is left to do and nothing differs."""
+        pending = self.pending()
         with self.opened() as cloud:
-            pending = len(cloud.status().pending)
             report = cloud.apply()
-            assert (report.quarantined, cloud.status().pending) == ((), ())
+            assert (report.quarantined, self.pending()) == ((), 0)
             assert not (rest := cloud.plan()), str(rest)
             check_topology(cloud.topology)
-        assert list(self._differences()) == []
+        assert list(self.differences()) == []
         return Settled(pending, report.revision)
 
     def pending(self) -> int:
         """How many revisions are, by the store's table."""
         return len(self._rows(_PENDING))
 
-    def _differences(self) -> Iterator[str]:
+    def differences(self) -> Iterator[str]:
+        """Where the tables of the store, the namespaces and links, and the rulesets contradict each other."""
         yield from _lists("addresses", Counter(self._rows(_USED)), Counter(self._rows(_HELD)))
         yield from _lists("pending", Counter(self._rows(_PENDING)), Counter())
         vpcs = [id for (id,) in self._rows("SELECT id FROM vpcs") if id != DEFAULT_VPC]
@@ -85,7 +101,7 @@ class SharedCloud:
         found = self._links() | self._spaces()
         kept = {name for name in found - self._before if not name.startswith(("vnr", "vnl"))}
         yield from _lists("links and namespaces", Counter(kept), Counter(bridges | spaces))
-        yield from _sets(self.host, "bridge", "vn_bridges", bridges)
+        yield from _set(_Rulesets(self.host), "bridge", "vn_bridges", bridges)
         ours = [f"ipv6/conf/{name}/disable_ipv6" for name in found if name.startswith("vn") and name not in spaces]
         yield from (f"{name} = {value}" for name, value in read_sysctls(self.host, ours).items() if value != "1")
 
@@ -102,8 +118,9 @@ class SharedCloud:
 
     def _spaces(self) -> set[str]:
         """Namespaces of this host's vipnet."""
-        mark = f"vipnet {owner_mark(self.host)}"
-        return {path.name for path in Path("/run/netns").glob("vn*") if mark in _lo(path.name)}
+        found = {(path.name, path.stat().st_ino) for path in Path("/run/netns").glob("vn*")}
+        self._alien |= {one for one in found - self._alien if f"vipnet {owner_mark(self.host)}" not in _lo(one[0])}
+        return {name for name, _ in found - self._alien}
 
 
 _USED = "SELECT network_id, ip FROM addresses WHERE state != 'reserved' AND state != 'resting'"
@@ -117,20 +134,31 @@ _MAPPED = (
 
 def _mappings(router: str, wanted: list[tuple[str, str]]) -> Iterator[str]:
     eips = {("up0", eip) for eip, _ in wanted}
-    yield from _sets(router, "ip", "vn_eip_vip", set(wanted))
-    yield from _sets(router, "ip", "vn_vip_eip", {(vip, eip) for eip, vip in wanted})
-    yield from _sets(router, "ip", "vn_eips", eips)
-    yield from _sets(router, "arp", "vn_eips", eips)
+    found = _Rulesets(router)
+    yield from _set(found, "ip", "vn_eip_vip", set(wanted))
+    yield from _set(found, "ip", "vn_vip_eip", {(vip, eip) for eip, vip in wanted})
+    yield from _set(found, "ip", "vn_eips", eips)
+    yield from _set(found, "arp", "vn_eips", eips)
     for counters in ("vn_rx_count", "vn_tx_count"):
-        yield from _sets(router, "ip", counters, {eip for eip, _ in wanted})
+        yield from _set(found, "ip", counters, {eip for eip, _ in wanted})
 
 
-def _sets(space: str, family: str, name: str, wanted: set[Any]) -> Iterator[str]:
-    argv = ["ip", "netns", "exec", space, "nft", "-j", "list", "ruleset"]
-    shown = json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["nftables"]
-    rows: list[dict[str, Any]] = [body for row in shown for noun, body in row.items() if noun in ("set", "map")]
-    elements = [elem for row in rows if (row["family"], row["name"]) == (family, name) for elem in row.get("elem", ())]
-    yield from _lists(f"{space} {family} {name}", Counter(map(_plain, elements)), Counter(wanted))
+class _Rulesets:
+    """What nft lists in a namespace."""
+
+    def __init__(self, space: str) -> None:
+        self.space = space
+        argv = ["ip", "netns", "exec", space, "nft", "-j", "list", "ruleset"]
+        shown = json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["nftables"]
+        self._rows: list[dict[str, Any]] = [body for row in shown for noun, body in row.items() if noun in ("set", "map")]
+
+    def elements(self, family: str, name: str) -> list[Any]:
+        return [elem for row in self._rows if (row["family"], row["name"]) == (family, name) for elem in row.get("elem", ())]
+
+
+def _set(found: _Rulesets, family: str, name: str, wanted: set[Any]) -> Iterator[str]:
+    elements = found.elements(family, name)
+    yield from _lists(f"{found.space} {family} {name}", Counter(map(_plain, elements)), Counter(wanted))
 
 
 def _plain(element: Any) -> Any:

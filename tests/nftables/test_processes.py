@@ -8,28 +8,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
 
-import mortal
 import pytest
 import worker
 from crowd import Crowd
 
-from tests.nftables.conftest import Lab, Tap, arp
+from tests.nftables.conftest import Lab
 from tests.nftables.shared_cloud import SharedCloud
 from vipnet.controller import Controller
-from vipnet.model import Vpc, mac_of
+from vipnet.model import Vpc
 
 pytestmark = pytest.mark.root
+
+DEVICES = ("tap1", "tap2")
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("verbs", [100, pytest.param(2000, marks=pytest.mark.long)])
 def test_killed_processes_leave_nothing_half_done(lab: Lab, tmp_path: Path, verbs: int) -> None:
-    cloud = SharedCloud(lab, tmp_path, worker.DEVICES, worker.prepare)
+    cloud = SharedCloud(lab.host, tmp_path, worker.prepare, devices=worker.DEVICES)
     begin = time.monotonic()
     with Crowd(lambda number: [worker.__file__, str(cloud.config), str(number), "60"], 4, random.Random(11)) as crowd:
         crowd.run(verbs)
@@ -48,19 +46,18 @@ def test_killed_processes_leave_nothing_half_done(lab: Lab, tmp_path: Path, verb
     assert len([words for words in crowd.said if words.startswith("done")]) > 8
 
 
-@contextmanager
-def doomed(config: Path) -> Generator[subprocess.Popen[str], None, None]:
-    argv = [sys.executable, mortal.__file__, str(config)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
-        yield process
-        process.communicate()
-
-
-def die(process: subprocess.Popen[str], change: str, point: int) -> tuple[int, str]:
-    """(points passed, how it ended)"""
-    cast(IO[str], process.stdin).write(f"{change} {point}\n")
-    passed, end = cast(IO[str], process.stdout).readline().split()
-    return int(passed), end
+def prepare(cloud: Controller) -> None:
+    """Two VPCs of one CIDR, a group in each with a member and a VIP, and the EIP of the first."""
+    with cloud.transaction() as tx:
+        tx.networks.create("pub", "203.0.113.0/24", server_type="eip")
+        for vpc, device in zip(("red", "blue"), DEVICES, strict=True):
+            tx.vpcs.create(vpc, "192.168.0.0/16")
+            tx.networks.create(f"{vpc}-net", "192.168.4.0/24", vpc=vpc)
+            tx.groups.create(vpc)
+            tx.servers.create(f"{vpc}-server", nets=[f"{vpc}-net"], groups=[vpc], devices=[device])
+            tx.groups.attach_network(vpc)
+        tx.eips.create("front", network="pub", ip_addr="203.0.113.50", bandwidth=5)
+        tx.groups.associate_eip("red", eip_id="front")
 
 
 def holder(cloud: Controller) -> Vpc | None:
@@ -70,40 +67,9 @@ def holder(cloud: Controller) -> Vpc | None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("share", [0.05, pytest.param(1.0, marks=pytest.mark.long)])
-@pytest.mark.parametrize(("change", "undo"), [("forth", "back"), ("back", "forth")])
-def test_a_change_cut_off_at_any_point_is_old_or_finished(lab: Lab, tmp_path: Path, change: str, undo: str, share: float) -> None:
-    cloud = SharedCloud(lab, tmp_path, mortal.DEVICES, mortal.prepare)
-    with doomed(cloud.config) as process:
-        if change == "back":
-            assert die(process, "forth", -1)[1] == "lived"
-        last, end = die(process, change, -1)
-        assert (end, last > 20) == ("lived", True)
-        assert die(process, undo, -1)[1] == "lived"
-        rest = random.Random(5).sample(range(2, last), int(share * (last - 2)))
-        for point in (0, 1, *rest, last):
-            check_death(lab, cloud, process, change, point, last)
-            if point > 0:
-                assert die(process, undo, -1)[1] == "lived"
-
-
-def check_death(lab: Lab, cloud: SharedCloud, process: subprocess.Popen[str], change: str, point: int, last: int) -> None:
-    with Tap(lab.outside) as outside:
-        assert die(process, change, point) == (point, "died")
-        assert cloud.settle().pending == (0 < point < last), f"point {point}"
-        with cloud.opened() as controller:
-            now = holder(controller)
-            assert now is not None
-        assert (now.name == "blue") == ((change == "forth") == (point > 0)), f"point {point}"
-        said = [frame[:42] for frame in outside.frames()]
-        if point > 0:  # upstream learns where the EIP is now, whoever finished
-            assert arp(mac_of(now.id), mortal.EIP, mortal.EIP)[:42] in said, f"point {point}"
-
-
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_commands_leave_nothing_half_done(lab: Lab, tmp_path: Path, rounds: int) -> None:
-    cloud = SharedCloud(lab, tmp_path, mortal.DEVICES, mortal.prepare)
+    cloud = SharedCloud(lab.host, tmp_path, prepare, devices=DEVICES)
     chance = random.Random(3)
     vipnet = [sys.executable, "-m", "vipnet", "--config", str(cloud.config)]
     verbs = (["instancegroup-dissociate-eip", "red"], ["instancegroup-associate-eip", "red", "--eip-id", "front"])

@@ -1,140 +1,186 @@
-"""A process that dies at a chosen point of a change; run as a program: CONFIG.
+"""A process whose children make changes with a fault in their way; run as a program: CONFIG SALT.
 
-It reads lines `CHANGE POINT` and, for each, lets a child make that change and die by SIGKILL at that point of its way, counted
-from 0; and answers with how many points the child passed, and `died` or `lived`.
+It reads a `Trial` a line, as JSON, lets a child of its make that change in a Controller of its own, with that fault at that
+point, and answers with a `Report`.
 """
 
 from __future__ import annotations
 
-import mmap
+import gc
+import json
 import os
-import signal
+import random
 import sys
-from collections.abc import Callable
-from itertools import count
-from typing import Any
+import threading
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import IO, Any, cast
 
-import vipnet_kernel.requests
-import vipnet_nftables.driver
-from vipnet import process, sqlstore
+from changes import change
+
 from vipnet.controller import Controller
-from vipnet_nftables import nft
-from vipnet_nftables.announcements import Announcements
+from vipnet.errors import DataplaneError, RefusedError
+from vipnet.operations.draft import World
+from vipnet.testing.injector import Injector, Kind
 
-__all__ = ["CHANGES", "DEVICES", "EIP", "prepare"]
+__all__ = ["NOW", "Report", "Trial", "ask", "serving", "world"]
 
-DEVICES = ("tap1", "tap2", "tap3")
-EIP = "203.0.113.50"
-
-
-def prepare(cloud: Controller) -> None:
-    """Two VPCs of one CIDR, a group in each with a member and a VIP, and the EIP of the first."""
-    with cloud.transaction() as tx:
-        tx.networks.create("pub", "203.0.113.0/24", server_type="eip")
-        for vpc, device in (("red", "tap1"), ("blue", "tap2")):
-            tx.vpcs.create(vpc, "192.168.0.0/16")
-            tx.networks.create(f"{vpc}-net", "192.168.4.0/24", vpc=vpc)
-            tx.groups.create(vpc)
-            tx.servers.create(f"{vpc}-server", nets=[f"{vpc}-net"], groups=[vpc], devices=[device])
-            tx.groups.attach_network(vpc)
-        tx.eips.create("front", network="pub", ip_addr=EIP, bandwidth=5)
-        tx.groups.associate_eip("red", eip_id="front")
+NOW = 1_700_000_000.0
 
 
-def forth(cloud: Controller) -> None:
-    """The EIP moves to the other VPC, the VIP that it leaves goes, a third VPC comes with a server."""
-    with cloud.transaction() as tx:
-        tx.groups.dissociate_eip("red")
-        tx.groups.detach_network("red")
-        tx.groups.associate_eip("blue", eip_id="front")
-        tx.vpcs.create("green", "192.168.0.0/16")
-        tx.networks.create("green-net", "192.168.4.0/24", vpc="green")
-        tx.servers.create("green-server", nets=["green-net"], devices=["tap3"])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A change of `changes`, and a fault of it; with `goes_on` the same Controller then applies, if it lives."""
+
+    verb: str
+    seed: int
+    point: int | None = None
+    kind: Kind = "fail"
+    goes_on: bool = False
 
 
-def back(cloud: Controller) -> None:
-    """All that, taken back."""
-    with cloud.transaction() as tx:
-        tx.servers.delete("green-server")
-        tx.networks.delete("green-net")
-        tx.vpcs.delete("green")
-        tx.groups.dissociate_eip("blue")
-        tx.groups.attach_network("red")
-        tx.groups.associate_eip("red", eip_id="front")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How it ended: `died`, `done`, `refused`, `taken back`, `pending`, `interrupted`, or `broken`; and in what words.
+
+    `passed` are the seams met. `left`: files and threads that are open after all was closed, and were not before.
+    """
+
+    end: str
+    words: str = ""
+    passed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
-CHANGES: dict[str, Callable[[Controller], None]] = {"forth": forth, "back": back}
+def world(salt: str, seed: int) -> World:
+    """Ids and chance that are the same for the same seed, and a clock that stands still.
+
+    The salt keeps two that run on one machine apart: native names follow from ids.
+    """
+    chance = random.Random(f"{salt} {seed}")
+
+    def new_id() -> str:
+        return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+    return World(clock=lambda: NOW, random=chance.randrange, new_id=new_id)
 
 
-class _Fate:
-    """Counts points, in memory that outlives the process, and dies at one."""
-
-    def __init__(self, point: int, passed: mmap.mmap) -> None:
-        self._at = count()
-        self._point = point
-        self._passed = passed
-
-    def here(self) -> None:
-        at = next(self._at)
-        self._passed[:4] = at.to_bytes(4, "little")
-        if at == self._point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def before(self, owner: Any, name: str) -> None:
-        inner = getattr(owner, name)
-
-        def outer(*args: Any, **options: Any) -> Any:
-            self.here()
-            return inner(*args, **options)
-
-        setattr(owner, name, outer)
-
-    def after(self, owner: Any, name: str) -> None:
-        inner = getattr(owner, name)
-
-        def outer(*args: Any, **options: Any) -> Any:
-            found = inner(*args, **options)
-            self.here()
-            return found
-
-        setattr(owner, name, outer)
+@contextmanager
+def serving(config: Path, salt: str) -> Generator[Popen[str], None, None]:
+    """Have such a process for the length of a `with` block."""
+    with Popen([sys.executable, __file__, str(config), salt], stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
+        yield process
+        process.communicate()
 
 
-def _arm(fate: _Fate) -> None:
-    """Each place where the world outside the process changes, before and after."""
-    for name in ("begin", "finish"):
-        fate.before(sqlstore.SqlStore, name)
-        fate.after(sqlstore.SqlStore, name)
-    fate.before(vipnet_kernel.requests, "_send")
-    fate.before(nft, "transact")
-    fate.after(process, "_start")  # nft is at work, and nobody waits for it any more
-    fate.after(nft, "transact")
-    fate.before(vipnet_nftables.driver, "cut_connections")
-    fate.before(vipnet_nftables.driver, "forget_neighbours")
-    fate.before(Announcements, "begin")
+def ask(process: Popen[str], trial: Trial) -> Report:
+    """Have one trial made."""
+    cast(IO[str], process.stdin).write(json.dumps(asdict(trial)) + "\n")
+    return _report(cast(IO[str], process.stdout).readline())
 
 
-def _child(config: str, change: str, point: int, passed: mmap.mmap) -> None:
-    with Controller.open(config) as cloud:
+def _report(said: str) -> Report:
+    row: dict[str, Any] = json.loads(said)
+    return Report(end=row["end"], words=row["words"], passed=tuple(row["passed"]), left=tuple(row["left"]))
+
+
+def _tried(config: str, salt: str, trial: Trial) -> Report:
+    before = _open()
+    with Controller.open(config, world=world(salt, trial.seed)) as cloud:
         cloud.read()
-        _arm(_Fate(point, passed))
-        CHANGES[change](cloud)
+        end, words, passed = _changed(cloud, trial)
+        if trial.goes_on:
+            cloud.apply()
+    if (left := _open() - before) and gc.collect() >= 0:
+        left = _open() - before
+    return Report(end=end, words=words, passed=tuple(passed), left=tuple(sorted(left)))
 
 
-def _main(config: str) -> None:
-    passed = mmap.mmap(-1, 4)
+def _changed(cloud: Controller, trial: Trial) -> tuple[str, str, list[str]]:
+    from seams import SEAMS
+
+    with Injector(SEAMS, point=trial.point, kind=trial.kind, relevant=_is_of_the_change) as injector:
+        try:
+            with cloud.transaction() as tx:
+                change(tx, trial.verb, trial.seed)
+            end, words = "done", ""
+        except RefusedError as error:
+            end, words = "refused", repr(error)
+        except DataplaneError as error:
+            end, words = "pending" if error.pending else "taken back", repr(error)
+        except KeyboardInterrupt:
+            end, words = "interrupted", ""
+        except BaseException as error:  # noqa: BLE001 -- the test that asked says so
+            end, words = "broken", repr(error)
+    return end, words, injector.passed
+
+
+def _is_of_the_change() -> bool:
+    return threading.current_thread().name != "vipnet-announcements"
+
+
+def _open() -> set[str]:
+    """What files and threads this process has."""
+    files = {str(link) for link in Path("/proc/self/fd").iterdir()}
+    return {f"{file} {_target(file)}" for file in files if "/proc/" not in _target(file)} | {
+        f"thread {thread.name}" for thread in threading.enumerate()
+    }
+
+
+def _target(file: str) -> str:
+    try:
+        return str(Path(file).readlink())
+    except FileNotFoundError:
+        return "/proc/"  # it was that of the listing itself
+
+
+def _in_a_child(config: str, salt: str, trial: Trial) -> Report:
+    hear, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(hear)
+        try:
+            report = _tried(config, salt, trial)
+        except BaseException as error:  # noqa: BLE001 -- the test that asked says so
+            report = Report(end="broken", words=f"after the change: {error!r}")
+        with os.fdopen(tell, "w") as answer:
+            json.dump(asdict(report), answer)
+        os._exit(0)
+    os.close(tell)
+    with os.fdopen(hear) as answer:
+        said = answer.read()
+    _, status = os.waitpid(child, 0)
+    assert bool(said) != os.WIFSIGNALED(status), said
+    return _report(said) if said else Report(end="died")
+
+
+def _main(config: str, salt: str) -> None:
+    _warm()
     for line in sys.stdin:
-        change, point = line.split()
-        child = os.fork()
-        if child == 0:
-            _child(config, change, int(point), passed)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        died = os.WIFSIGNALED(status)
-        assert died or os.waitstatus_to_exitcode(status) == 0
-        sys.stdout.write(f"{int.from_bytes(passed[:4], 'little')} {'died' if died else 'lived'}\n")
+        report = _in_a_child(config, salt, Trial(**json.loads(line)))
+        sys.stdout.write(json.dumps(asdict(report)) + "\n")
         sys.stdout.flush()
 
 
+def _warm() -> None:
+    """Do before all forks what each process does once: import, and learn how rules look when listed."""
+    import asyncio
+
+    import pyroute2
+    import seams
+
+    from vipnet_nftables import nft
+    from vipnet_nftables.ruleset import TABLES
+
+    del asyncio, pyroute2, seams
+    nft.kind_of(frozenset(), list(TABLES))
+    gc.collect()
+    gc.freeze()
+
+
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])
