@@ -28,9 +28,9 @@ class NeighbourPromises:
     """P16, of a system beside things of others. What is listed is in the words of `System.others`."""
 
     def test_p16_what_is_others_stays_over_any_changes(self, network: SystemNetwork) -> None:
-        clear(network.backend)
-        before = network.system.others()
+        before = network.before
         assert before, "nothing of others was planted"
+        clear(network.backend)
         assert not network.backend.read(), "what is others' was read as ours"
         converge(network.backend, network.scene)
         chance = random.Random(16)

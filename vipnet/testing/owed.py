@@ -119,6 +119,7 @@ class CoreContract:
         assert sum(network.backend.counts().values()) == len(network.backend.read())
 
     def test_nothing_is_left(self, network: SystemNetwork) -> None:
+        assert network.backend.read()
         clear(network.backend)
         left = network.backend.read()
         converge(network.backend, network.scene)

@@ -59,7 +59,7 @@ class RestartPromises:
         for number, how in enumerate(hows):
             controlled.system.damages(controlled.cloud.backend)[how]()
             controlled.become(standard_scene().with_members("spare", *("ec"[: 2 - number % 2])))
-            assert within(2.0, lambda: controlled.probe.tcp(OUTSIDE, EIP) == Answer("a", WORLD)), how
+            assert within(5.0, lambda: controlled.probe.tcp(OUTSIDE, EIP) == Answer("a", WORLD)), how
             assert controlled.probe.tcp("a", WORLD, src=VIP) == Answer(OUTSIDE, EIP), how
             assert controlled.probe.tcp("d", C) == Answer("c", D), how
         assert not (left := controlled.cloud.plan()), str(left)

@@ -79,13 +79,18 @@ class System(ABC):
 
 
 class SystemNetwork(Network):
-    """A backend alone on a system, without Controller and store, beside things of others. A context manager."""
+    """A backend alone on a system, without Controller and store, beside things of others. A context manager.
+
+    `before` lists what was there before anything was installed.
+    """
 
     def __init__(self, system: System, scene: Scene) -> None:
         self.system = system
         system.plant()
         backend = system.backend()
-        super().__init__(backend, system.probe(backend, able(backend, scene)), scene)
+        probe = system.probe(backend, able(backend, scene))
+        self.before = system.others()
+        super().__init__(backend, probe, scene)
 
     def restart(self) -> None:
         """Put another object in the backend's place, which remembers nothing."""

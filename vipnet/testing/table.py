@@ -60,7 +60,7 @@ def promise_of(test: str) -> str:
 def needs(tests: type, name: str) -> frozenset[str]:
     """What a backend must be able to do so that this test may be asked of it: what its theme says, the class where it is."""
     home = next((theme for theme in tests.__mro__ if name in vars(theme)), object)
-    return frozenset(getattr(home, "needs", ()))
+    return frozenset(vars(home).get("needs", ()))
 
 
 def asked(tests: type, capabilities: Collection[str]) -> set[str]:

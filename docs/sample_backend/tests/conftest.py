@@ -1,0 +1,3 @@
+"""The contract comes as a pytest plugin."""
+
+pytest_plugins = ["vipnet.testing.plugin"]
