@@ -18,11 +18,10 @@ from tests.contract.test_simulator import TestSimulator as Simulator
 from tests.contract.test_simulator import TestSimulatorByVerbs as SimulatorByVerbs
 from vipnet.testing import BackendContract, PacketPromises, SystemTests
 
-NOT_ASKED_YET = {"P12", "P13", "P14", "P15"}
 ALLOWED: dict[type[SystemTests], set[str]] = {
     Simulator: {"P12", "P13", "P14", "P15", "P17"},
     SimulatorByVerbs: set(),
-    Nftables: NOT_ASKED_YET,
+    Nftables: set(),
     NftablesByVerbs: set(),
 }
 

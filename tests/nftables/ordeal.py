@@ -32,7 +32,6 @@ from vipnet.invariants import check_topology
 from vipnet.lab import Lab, LabNode
 from vipnet.model import Eip, InstanceGroup, Membership, Network, Server, Vip
 from vipnet.plan import diff
-from vipnet.testing.controlled import nic_ids
 from vipnet.testing.injector import Kind
 from vipnet.testing.probe import OUTSIDE
 from vipnet.testing.real import RealProbe
@@ -230,7 +229,6 @@ class Ordeal:
             assert not report.quarantined, (what, report)
             topology = cloud.topology
             assert not report.changed or not (plan := cloud.plan()), (what, str(plan))
-            nics = dict(nic_ids(cloud))
             intents = derive(topology, cloud.config, all_scopes(topology))
             check_topology(topology)
         differences = [*self._cloud.differences(), *self._stale(topology)]
@@ -238,7 +236,7 @@ class Ordeal:
         oracle = SimulatorBackend(BackendContext())
         for step in oracle.steps(diff({}, oracle.compile(intents.values()))):
             oracle.apply(step)
-        self._ask(topology, SimulatedProbe(oracle, SCENE, nics=nics), what)
+        self._ask(topology, SimulatedProbe(oracle, SCENE), what)
         self._note()
         return report.changed
 

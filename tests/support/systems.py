@@ -8,6 +8,8 @@ from contextlib import closing
 from hashlib import sha256
 from typing import Any
 
+from drifts import DRIFTS
+
 from vipnet.backend import Backend
 from vipnet.lab import netns
 from vipnet.process import run
@@ -41,6 +43,7 @@ class NftablesSystem(HostSystem):
     """A host of namespaces."""
 
     name = "nftables"
+    drifts = DRIFTS
     settings = frozenset(f"bridge/bridge-nf-call-{tables}" for tables in ("arptables", "ip6tables", "iptables"))
 
     def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
-from typing import Final
+from typing import ClassVar, Final
 
 import pytest
 
@@ -36,6 +36,8 @@ _FORMS: Final[tuple[Announcement, ...]] = ("request", "reply")
 
 class ContinuityPromises:
     """Inherit, and provide fixtures `stage`, a `Stage`, and `drifts`, what somebody else may spoil harmlessly."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"time"})
 
     def test_p14_nobody_else_notices(self, stage: Stage, drifts: Sequence[Drift]) -> None:
         judge(lambda: _changed(stage, drifts, count=100, seconds=20))

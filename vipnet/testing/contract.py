@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from vipnet.registry import load_backend
 from vipnet.testing.commits import CommitContract
+from vipnet.testing.continuity import ContinuityPromises
 from vipnet.testing.icmp import IcmpPromises
+from vipnet.testing.metering import MeteringPromises
 from vipnet.testing.neighbours import NeighbourPromises
 from vipnet.testing.owed import CoreContract
 from vipnet.testing.promises import PacketPromises
@@ -35,8 +36,8 @@ class SystemTests:
     """Tests of one system. The plugin's fixtures, for each class anew:
 
     `network`, the standard scene, programmed on the system by the backend alone; `controlled`, the same, made and changed by
-    the verbs of a Controller; `compiler`, an object of the backend of which only the pure part is used. In a class that says
-    `by_verbs`, `network` is `controlled`.
+    the verbs of a Controller; `stage`, a busier one for what takes time; `compiler`, an object of the backend of which only the
+    pure part is used. In a class that says `by_verbs`, `network` is `controlled`.
     """
 
     system: ClassVar[type[System]]
@@ -51,6 +52,8 @@ class BackendContract(
     PacketPromises,
     Ipv6Promises,
     IcmpPromises,
+    MeteringPromises,
+    ContinuityPromises,
     NeighbourPromises,
     RestartPromises,
     CommitContract,
@@ -60,7 +63,7 @@ class BackendContract(
     """What every backend keeps: the packet promises, but for those that it is exempt from, and what it owes the core."""
 
     def test_every_promise_is_asked_for_or_exempt(self) -> None:
-        exempt, able = self.exempt.keys(), load_backend(self.system.name).capabilities
+        exempt, able = self.exempt.keys(), self.system.abilities()
         assert exempt <= PROMISES.keys(), f"exempt from what is no promise: {sorted(exempt - PROMISES.keys())}"
         assert all(reason.strip() for reason in self.exempt.values()), "an exemption needs a reason"
         missing = [promise for promise in PROMISES if promise not in asked(type(self), able) | exempt]

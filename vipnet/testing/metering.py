@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 import pytest
 
@@ -55,6 +55,8 @@ class Rates:
 
 class MeteringPromises:
     """Inherit where packets are real; the fixture `controlled` is the standard scene, made and changed by verbs."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"time"})
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize(

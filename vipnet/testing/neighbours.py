@@ -33,7 +33,7 @@ class NeighbourPromises:
         clear(network.backend)
         assert not network.backend.read(), "what is others' was read as ours"
         converge(network.backend, network.scene)
-        chance = random.Random(16)
+        chance = random.Random(16)  # noqa: S311 -- the same every time
         for step in range(STEPS):
             network.become(chance.choice(CHANGES)(network.scene, chance))
             if step % LISTED == LISTED - 1:

@@ -9,20 +9,24 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-_ASSERTING: Final = ("commits", "contract", "icmp", "neighbours", "network", "owed", "promises", "promises6", "restarts")
+_ASSERTING: Final = (
+    "commits", "continuity", "contract", "icmp", "metering", "neighbours", "network", "owed", "promises", "promises6", "restarts",
+)  # fmt: skip
 pytest.register_assert_rewrite(*{f"vipnet.testing.{name}" for name in _ASSERTING} - sys.modules.keys())
 
 if TYPE_CHECKING:
     from vipnet.backend import Backend
+    from vipnet.testing.changes import Drift
     from vipnet.testing.contract import SystemTests
     from vipnet.testing.controlled import ControlledNetwork
     from vipnet.testing.network import NetworkUnderTest
+    from vipnet.testing.stage import Stage
     from vipnet.testing.system import System
 
 __all__: list[str] = []
@@ -92,6 +96,24 @@ def controlled(request: pytest.FixtureRequest) -> Iterator[ControlledNetwork]:
 
     with ExitStack() as stack:
         yield stack.enter_context(ControlledNetwork(_system(request, stack), standard_scene()))
+
+
+@pytest.fixture(scope="class")
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """The busy scene on a host of its own, for what takes time."""
+    from vipnet.testing.host import HostSystem
+    from vipnet.testing.stage import opened_stage
+
+    with ExitStack() as stack:
+        system = _system(request, stack)
+        assert isinstance(system, HostSystem), "what takes time is asked of a HostSystem"
+        yield stack.enter_context(opened_stage(system))
+
+
+@pytest.fixture
+def drifts(request: pytest.FixtureRequest) -> Sequence[Drift]:
+    """What somebody else may do to what is installed while nobody notices."""
+    return getattr(_tests(request).system, "drifts", ())
 
 
 def _tests(request: pytest.FixtureRequest) -> type[SystemTests]:
@@ -164,18 +186,18 @@ def _cell(item: pytest.Item) -> tuple[str, str]:
 
 
 def _is_able(item: pytest.Item) -> bool:
-    """Whether the backend can do what a test needs; of one that cannot be loaded nobody knows, and its tests say so."""
+    """Whether the system can do what a test needs; of one that cannot be loaded nobody knows, and its tests say so."""
     from vipnet.errors import VipnetError
-    from vipnet.registry import load_backend
     from vipnet.testing.table import needs
 
     if not _cell(item)[1]:
         return True
     tests: Any = getattr(item, "cls", None)
     try:
-        return needs(tests, getattr(item, "originalname", item.name)) <= load_backend(tests.system.name).capabilities
+        abilities: frozenset[str] = tests.system.abilities()
     except VipnetError:
         return True
+    return needs(tests, getattr(item, "originalname", item.name)) <= abilities
 
 
 def _exemptions(item: pytest.Item) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from vipnet.backend import Capability
 from vipnet.testing import frames
 from vipnet.testing.frame_list import FRAMES, SENDER, ends_of
 from vipnet.testing.network import NetworkUnderTest
@@ -37,7 +36,7 @@ def holder(network: NetworkUnderTest) -> Answer | None:
 class Ipv6Promises:
     """Inherit, and provide a fixture `network` over the standard scene, dual-stack; the numbers are those of the design."""
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"ipv6"})
+    needs: ClassVar[frozenset[str]] = frozenset({"ipv6"})
 
     def test_p6_a_stranger_cannot_claim_the_vip_by_nd(self, network: NetworkUnderTest) -> None:
         settle6(network)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -18,6 +17,7 @@ from vipnet.lab import Lab, LabNode
 from vipnet.testing import frames
 from vipnet.testing.changes import Changes, Drift
 from vipnet.testing.controlled import EIP_NETWORK, build, eip_name, scene_config
+from vipnet.testing.host import HostSystem
 from vipnet.testing.network import clear
 from vipnet.testing.probe import OUTSIDE, Announcement
 from vipnet.testing.real import RealProbe
@@ -177,13 +177,13 @@ class Stage:
 
 
 @contextmanager
-def opened_stage(backend: str, *, prefix: str, folder: Path) -> Generator[Stage, None, None]:
-    """A stage on the backend of that name, its store in a folder; all is taken away at the end. Needs root."""
+def opened_stage(system: HostSystem) -> Generator[Stage, None, None]:
+    """A stage on a system; what was installed is taken away at the end."""
     scene = busy_scene()
-    with ExitStack() as stack:
-        lab = stack.enter_context(Lab(prefix=prefix))
-        probe = stack.enter_context(RealProbe(lab, scene))
-        config = scene_config(scene, name=backend, namespace=lab.host)
-        ways = {name: replace(way, networks=(EIP_NETWORK, _WIDE)) for name, way in config.uplinks.items()}
-        config = replace(config, store=f"sqlite:///{folder}/vipnet.db", uplinks=ways)
-        yield stack.enter_context(Stage(lab, probe, config))
+    with closing(system.backend()) as backend:
+        probe = system.probe(backend, scene)
+    config = scene_config(scene, name=system.name, **system.context().options)
+    ways = {name: replace(way, networks=(EIP_NETWORK, _WIDE)) for name, way in config.uplinks.items()}
+    config = replace(config, store=f"sqlite:///{system.folder}/vipnet.db", uplinks=ways)
+    with Stage(system.lab, probe, config) as stage:
+        yield stage

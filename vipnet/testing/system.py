@@ -38,6 +38,11 @@ class System(ABC):
         except VipnetError as error:
             return Usability(False, error.details)
 
+    @classmethod
+    def abilities(cls) -> frozenset[str]:
+        """What questions may count on: what the backend can do; and `time`, where packets take some, for they are real."""
+        return frozenset(load_backend(cls.name).capabilities)
+
     def context(self) -> BackendContext:
         """What the backend is opened with. Default: a state file in the folder, no options."""
         return BackendContext(state=self.folder / "state")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 __all__ = ["PROMISES", "asked", "needs", "promise_of"]
@@ -58,11 +58,11 @@ def promise_of(test: str) -> str:
 
 
 def needs(tests: type, name: str) -> frozenset[str]:
-    """What a backend must be able to do so that this test may be asked of it: what its theme says, the class where it is."""
+    """What a system must be able to do so that this may be asked of it: what its theme says, the class where the test is."""
     home = next((theme for theme in tests.__mro__ if name in vars(theme)), object)
     return frozenset(vars(home).get("needs", ()))
 
 
-def asked(tests: type, capabilities: Collection[str]) -> set[str]:
-    """The promises that a class asks about, of a backend that can do that much."""
-    return {promise_of(name) for name in dir(tests) if needs(tests, name) <= set(capabilities)} - {""}
+def asked(tests: type, abilities: frozenset[str]) -> set[str]:
+    """The promises that a class asks about, of a system of these abilities."""
+    return {promise_of(name) for name in dir(tests) if needs(tests, name) <= abilities} - {""}

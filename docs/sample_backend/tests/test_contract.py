@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from plane_probe import PlaneProbe
-
 from vipnet.backend import Backend
 from vipnet.testing import BackendContract, Scene, System, VerbsContract
 from vipnet_sample.compiler import TABLES
