@@ -133,9 +133,11 @@ def test_a_vpc_that_goes_leaves_its_counts(stage: Stage, share: float) -> None:
     seen, total, at = stage.settled().rx_packets, 0, [-1]
     while at:
         router = brief(stage)
+        stage.probe.node(OUTSIDE).run("ip", "neigh", "flush", "dev", "eth0")
         for _ in range(3):  # there is nobody to answer, and still they come in
             stage.probe.udp(OUTSIDE, EIP)
         seen += 3
+        assert stage.settled().rx_packets == seen
         passed = stage.run("brief", at.pop())
         if passed is not None:
             total = passed
