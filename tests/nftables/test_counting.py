@@ -16,9 +16,9 @@ from vipnet.controller import Controller
 from vipnet.lab import Lab
 from vipnet.model import Vpc
 from vipnet.testing import clear, standard_scene
-from vipnet.testing.controlled import EIP_NETWORK, ControlledNetwork, build
+from vipnet.testing.controlled import EIP_NETWORK, build
 from vipnet.testing.probe import OUTSIDE
-from vipnet.testing.promises import EIP, VIP, WORLD, settle
+from vipnet.testing.promises import EIP, VIP, WORLD
 from vipnet.testing.real import RealProbe
 from vipnet.testing.traffic import PACKET, Flow, Load
 from vipnet.views import Counters
@@ -52,7 +52,8 @@ class Stage:
         with Controller.open(self.config) as cloud:
             stack.callback(self._clear)
             build(cloud, scene)
-            settle(ControlledNetwork(cloud, self.probe, scene))
+            for holder in ("a", "x"):
+                self.probe.hold(holder, VIP)
             cloud.groups.dissociate_eip("blue")
 
     def _clear(self) -> None:

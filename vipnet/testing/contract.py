@@ -20,6 +20,7 @@ from typing import ClassVar
 from vipnet.registry import load_backend
 from vipnet.testing.commits import CommitContract
 from vipnet.testing.icmp import IcmpPromises
+from vipnet.testing.metering import MeteringPromises
 from vipnet.testing.neighbours import NeighbourPromises
 from vipnet.testing.owed import CoreContract
 from vipnet.testing.promises import PacketPromises
@@ -53,6 +54,7 @@ class BackendContract(
     IcmpPromises,
     NeighbourPromises,
     RestartPromises,
+    MeteringPromises,
     CommitContract,
     CoreContract,
     SystemTests,
