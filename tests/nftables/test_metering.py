@@ -41,7 +41,7 @@ class Site:
         net = Subnet("red")
         self.lab = lab
         self.a, self.b = lab.server(net, "192.168.4.10"), lab.server(net, "192.168.4.11")
-        self.shared = SharedCloud(lab, folder, [], self._fill)
+        self.shared = SharedCloud(lab.host, folder, self._fill)
         self.cloud = self.shared.opened()
         self.vpc = next(vpc for vpc in self.cloud.topology.all(Vpc) if vpc.name == "red")
         self.router = router_namespace(self.vpc.id)

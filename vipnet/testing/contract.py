@@ -56,6 +56,7 @@ class BackendContract(
     ContinuityPromises,
     NeighbourPromises,
     RestartPromises,
+    MeteringPromises,
     CommitContract,
     CoreContract,
     SystemTests,

@@ -54,7 +54,7 @@ class Rates:
 
 
 class MeteringPromises:
-    """Inherit where packets are real; the fixture `controlled` is the standard scene, made and changed by verbs."""
+    """P12 and P13, of a system of real packets (its probe is a `RealProbe`)."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"time"})
 

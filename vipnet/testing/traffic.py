@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from vipnet.lab import LabNode
+__all__ = ["PACKET", "Datagram", "Flow", "Load", "Machine", "Wire", "WireCount"]
 
-__all__ = ["PACKET", "Datagram", "Flow", "Load", "Wire", "WireCount"]
+T = TypeVar("T")
 
 PACKET: Final = 1000
 """Bytes of the IP packet that is one datagram of a flow."""
@@ -39,6 +39,17 @@ _TCP: Final = 6
 _ETHERNET: Final = 14
 
 
+class Machine(Protocol):
+    """One that has a network namespace of its own, with an interface `eth0`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Return what `function` returns in that namespace."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Datagram:
     """One that arrived: when it was sent, in seconds from the start of the load, at whom it arrived and as from whom."""
@@ -56,9 +67,9 @@ class Flow:
     """
 
     name: str
-    sender: LabNode
+    sender: Machine
     target: str
-    ears: Sequence[LabNode]
+    ears: Sequence[Machine]
     rate: float
     source: str = ""
     sent: list[float] = field(default_factory=list[float])
@@ -172,7 +183,7 @@ class Wire:
     target), and `lost` how many frames the sockets could not keep.
     """
 
-    def __init__(self, *nodes: LabNode) -> None:
+    def __init__(self, *nodes: Machine) -> None:
         self._taps = {node.name: node.call(_tap) for node in nodes}
         self.seen: dict[str, defaultdict[tuple[str, str], WireCount]] = {}
         self.lost = 0

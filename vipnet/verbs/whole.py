@@ -39,7 +39,7 @@ class Whole(Session):
         return picture(self.read().topology, format)
 
     def counters(self, group: str) -> Counters | None:
-        """What crossed the uplink by the EIP of a group since it was mapped; None: the backend counts nothing.
+        """What crossed the uplink by the EIP of a group since it was made; None: the backend counts nothing.
 
         In a transaction None, too: what it changes is not programmed yet. Raises InvalidStatusError when the group has no
         EIP, DataplaneError when the counters cannot be read.
