@@ -94,7 +94,7 @@ class World:
         return world
 
     def _follow(self, packet: Packet, from_: str) -> Verdict:
-        return Journey(self._index, self._holders, packet).follow(from_)
+        return Journey(self._index, self._holders.get, packet).follow(from_)
 
     def _learn(self, packet: Packet, from_: str) -> None:
         port = self._index.port(from_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 
 from vipnet.addresses import link_local
 from vipnet.intents import EipMapping, Intent, PortSecurity, SubnetRouting, UplinkSwitching, VpcRouting
@@ -16,24 +16,24 @@ VRRP_GROUP = {4: 0xE0000012, 6: 0xFF02 << 112 | 0x12}
 
 
 class Journey:
-    """One packet under way. `holders` says which NIC announced a VIP last.
+    """One packet under way. `holder` says which NIC has a VIP now.
 
     `without`: stages, each with the id of the intent that decides there, which the packet passes as if that were not in force:
     what is to be stopped there is not, what is to be translated stays as it is.
     """
 
-    __slots__ = ("_dst", "_holders", "_index", "_packet", "_src", "_steps", "_without")
+    __slots__ = ("_dst", "_holder_of", "_index", "_packet", "_src", "_steps", "_without")
 
     def __init__(
         self,
         index: Index,
-        holders: Mapping[Place, str],
+        holder: Callable[[Place], str | None],
         packet: Packet,
         *,
         without: Collection[tuple[Stage, str]] = (),
     ) -> None:
         self._index = index
-        self._holders = holders
+        self._holder_of = holder
         self._packet = packet
         self._src, self._dst = packet.src, packet.dst
         self._steps: list[Step] = []
@@ -144,7 +144,7 @@ class Journey:
         vip, ports = self._index.vip(place), self._index.ports_at(place)
         if vip is None:
             return ports[0] if ports else None
-        port = next((port for port in ports if port.nic_id == self._holders.get(place)), None)
+        port = next((port for port in ports if port.nic_id == self._holder_of(place)), None)
         if port is None or port.nic_id not in {member.nic_id for member in vip.members}:
             return None
         self._note("holder", f"held by {port.id}", vip, to=port.nic_id)

@@ -104,6 +104,11 @@ class Step:
         """The id of the intent that decided ("": none did)."""
         return self.intents[0].id if self.intents else ""
 
+    @property
+    def is_drop(self) -> bool:
+        """Whether the packet ends here."""
+        return self.action.startswith("dropped")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:

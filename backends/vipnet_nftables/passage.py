@@ -1,0 +1,242 @@
+"""Which native entries a packet needs at each stage of its way, and what each of them is to it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from vipnet.addresses import format_ip
+from vipnet.evidence import Need, Role
+from vipnet.intents import (
+    EipMapping,
+    Intent,
+    PortSecurity,
+    SubnetRouting,
+    SubnetSwitching,
+    Uplink,
+    UplinkSwitching,
+    VipBinding,
+    VpcRouting,
+)
+from vipnet.packets import VRRP_GROUP, Packet, Step
+from vipnet_nftables import names
+from vipnet_nftables.compiler import compile_intents
+from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
+from vipnet_nftables.port_entries import Attachment, Up
+from vipnet_nftables.route_entries import Route, Rule
+
+__all__ = ["passage"]
+
+
+def passage(packet: Packet, step: Step, owner: str) -> list[Need[NativeEntry]]:
+    """The entries that a step rests on. The packet is the first between its ends: addresses are resolved on the way."""
+    needs = [need for intent in step.intents for need in _of_intent(_Stage(packet, step), intent, owner)]
+    return [need for need in map(_stopping, needs) if need is not None] if step.is_drop else needs
+
+
+def _stopping(need: Need[NativeEntry]) -> Need[NativeEntry] | None:
+    """Of what a packet that is dropped would need there matters what drops it, and the rules."""
+    if isinstance(need.entry, Skeleton):
+        return Need(need.entry, "shows")
+    return need if need.role in ("guards", "shows") else None
+
+
+def _of_intent(stage: _Stage, intent: Intent, owner: str) -> Iterator[Need[NativeEntry]]:
+    for entry in compile_intents([intent], owner).values():
+        role = stage.role(intent, entry)
+        if role is not None:
+            yield Need(entry, role)
+
+
+class _Stage:
+    """One step, and what entries are to it."""
+
+    def __init__(self, packet: Packet, step: Step) -> None:
+        self._packet = packet
+        self._step = step
+        self._src, self._dst = (format_ip(packet.version, ip) for ip in (step.src, step.dst))
+
+    def role(self, intent: Intent, entry: NativeEntry) -> Role | None:
+        """What an entry of an intent is to the packet here; None: nothing."""
+        match intent:
+            case PortSecurity():
+                return self._of_port(intent, entry)
+            case SubnetSwitching():
+                return self._of_segment(entry)
+            case SubnetRouting():
+                return "carries" if isinstance(entry, Veth | Up | Address) else None
+            case VpcRouting():
+                return self._of_router(intent, entry)
+            case UplinkSwitching():
+                return self._of_uplink(intent, entry)
+            case EipMapping():
+                return self._of_mapping(entry)
+            case VipBinding():
+                return "guards" if self._step.stage == "leg" else None
+
+    def _of_port(self, port: PortSecurity, entry: NativeEntry) -> Role | None:
+        match entry:
+            case Attachment():
+                return "carries" if self._is_end(port) else None
+            case Element(set="vn_ports"):
+                return "guards" if self._is_guarded_by(port) else None
+            case Element(set="vn_arp" | "vn_ip"):
+                return "admits" if self._is_end(port) and self._is_asked_for(entry) else None
+            case Element(set="vn_vrrp"):
+                return "admits" if self._step.stage == "deliver" and self._leads_to_receiver(entry) else None
+            case Element(set="vn_claims"):
+                return "guards" if self._step.stage == "leg" else None
+            case _:
+                return None
+
+    def _is_end(self, port: PortSecurity) -> bool:
+        """Whether the packet leaves or comes by this port here."""
+        step = self._step
+        return step.stage in ("port-security", "segment") or (step.stage == "deliver" and step.to == port.nic_id)
+
+    def _is_guarded_by(self, port: PortSecurity) -> bool:
+        """By the sender's rules it is checked what it is and to whom VRRP goes; by the receiver's whether it is meant for it."""
+        if self._step.stage in ("port-security", "vrrp-guard"):
+            return True
+        return self._step.stage == "deliver" and (self._step.to == port.nic_id) != self._is_vrrp_to_all
+
+    @property
+    def _is_vrrp_to_all(self) -> bool:
+        return self._packet.proto == "vrrp" and self._packet.dst == VRRP_GROUP[self._packet.version]
+
+    def _is_asked_for(self, entry: Element) -> bool:
+        """Whether it is the packet's address of this end, and the packet, or the question for it, is looked at for it."""
+        *_, ip = entry.element.split(" . ")
+        if self._step.stage == "deliver":
+            return ip == self._dst and self._packet.proto != "arp" and not self._is_vrrp_to_all
+        return ip == self._src and self._is_sent(entry)
+
+    def _is_sent(self, entry: Element) -> bool:
+        if entry.set == "vn_ip":
+            return self._packet.proto != "arp"
+        return not self._is_vrrp_to_all  # everything else begins with a question for the receiver's MAC
+
+    def _leads_to_receiver(self, entry: Element) -> bool:
+        ports = (intent for intent in self._step.intents if isinstance(intent, PortSecurity))
+        return any(entry.element.endswith(f'. "{port.device}"') for port in ports if port.nic_id == self._step.to)
+
+    def _of_segment(self, entry: NativeEntry) -> Role | None:
+        match entry:
+            case Bridge() | Up():
+                return "carries"
+            case Guard():
+                return "shows"
+            case Vlan() | Attachment():
+                return "carries" if self._is_by_leg else None
+            case Element(set="vn_legs"):
+                return "guards" if self._step.stage == "leg" else None
+            case _:
+                return None
+
+    @property
+    def _is_by_leg(self) -> bool:
+        return self._step.stage == "leg" or (self._step.stage == "deliver" and len(self._step.intents) == 1)
+
+    def _of_router(self, router: VpcRouting, entry: NativeEntry) -> Role | None:
+        mapping = self._mapping
+        uplink = None if mapping is None else mapping.uplink
+        match entry:
+            case Namespace() | Skeleton():
+                return "carries"
+            case Sysctl(name="ipv4/ip_forward"):
+                return "carries" if self._step.stage in ("router", "hairpin", "snat", "masquerade") else None
+            case Rule(suppress=0):  # what is marked for an uplink is to be looked for inside before
+                return "carries" if self._step.stage in ("router", "hairpin") and mapping is not None else None
+            case Rule() | Route() | Veth() | Up() | Address() | Element() if self._step.stage == "masquerade":
+                return "carries" if _is_transit(router, entry) else None
+            case Rule() | Route() | Veth() | Up() | Element() if uplink is not None and self._step.stage in ("uplink", "snat"):
+                return self._of_uplink_leg(router, uplink, entry)
+            case _:
+                return None
+
+    def _of_uplink_leg(self, router: VpcRouting, uplink: Uplink, entry: NativeEntry) -> Role | None:
+        namespace, leg = names.router_namespace(router.vpc_id), names.uplink_leg(uplink.index)
+        inwards = self._step.stage == "uplink" and self._step.action.startswith("in")
+        match entry:
+            case Veth(name=name) if name == leg:
+                return "carries" if self._step.stage == "uplink" else None
+            case Up(device=device) if device == names.far_end(namespace, leg):
+                return "carries" if self._step.stage == "uplink" else None
+            case Rule(incoming=incoming) if incoming == leg:
+                return "carries" if inwards else None
+            case Rule(mark=mark) if mark == uplink.index + 1:
+                return "leads" if self._step.stage == "snat" else None
+            case Route(kind="local"):
+                return "carries" if inwards else None
+            case Route(device=device) if device == leg and self._step.stage == "snat":
+                return self._of_way_out(uplink, entry, missing="leads")
+            case Element(set="vn_came_by", element=element) if element == f'"{leg}"':
+                return "carries" if inwards and self._packet.proto != "arp" else None
+            case _:
+                return None
+
+    def _of_way_out(self, uplink: Uplink, route: Route, *, missing: Role) -> Role:
+        """Beside the route to the uplink's own network stands one to everything, by its gateway, which takes its part."""
+        beside = uplink.address is not None and self._step.dst in _network(uplink.address)
+        return "shows" if route.destination != "default" or beside else missing
+
+    def _of_uplink(self, intent: UplinkSwitching, entry: NativeEntry) -> Role | None:
+        bridge = names.uplink_bridge(intent.uplink.index)
+        match entry:
+            case Bridge() | Attachment():
+                return "carries" if self._step.stage != "masquerade" else None
+            case Up(device=device) if device == bridge:
+                return "carries" if self._step.stage != "masquerade" else None
+            case Guard():
+                return "shows" if self._step.stage != "masquerade" else None
+            case Route() if self._is_by_gateway:
+                return self._of_way_out(intent.uplink, entry, missing="carries")
+            case Namespace() | Skeleton() | Veth() | Up() | Address() | Sysctl(name="ipv4/ip_forward"):
+                return "carries" if self._is_by_gateway else None
+            case _:
+                return None
+
+    @property
+    def _is_by_gateway(self) -> bool:
+        return self._step.stage in ("masquerade", "deliver")
+
+    def _of_mapping(self, entry: NativeEntry) -> Role | None:
+        match self._step.stage, entry:
+            case "uplink", Element(set="vn_eips", family="arp"):
+                return None if self._step.action == "out" else "carries"
+            case "uplink", Element(set="vn_eips"):
+                return "carries" if self._packet.proto != "arp" else None
+            case "uplink", Element(set=("vn_rx_limit" | "vn_rx_count")):
+                return None if self._step.action == "out" else "shows"
+            case "uplink", Element(set=("vn_tx_limit" | "vn_tx_count")):
+                return "shows" if self._step.action == "out" else None
+            case "deliver", Element(set="vn_eips", family="arp"):
+                return "carries"
+            case "dnat", Element(set="vn_eip_vip"):
+                return "carries"
+            case "snat", Element(set="vn_vip_out"):
+                return "leads"
+            case "snat", Element(set="vn_vip_eip"):
+                return "carries"
+            case _:
+                return None
+
+    @property
+    def _mapping(self) -> EipMapping | None:
+        return next((intent for intent in self._step.intents if isinstance(intent, EipMapping)), None)
+
+
+def _is_transit(router: VpcRouting, entry: NativeEntry) -> bool:
+    """Whether it is of the link between a router and the gateway."""
+    namespace = names.router_namespace(router.vpc_id)
+    match entry:
+        case Veth(name=device) | Up(device=device) | Address(device=device) | Route(device=device):
+            return device in (names.TRANSIT, names.transit_end(namespace))
+        case _:
+            return False
+
+
+def _network(address: tuple[int, int]) -> range:
+    prefix = IPv4Network(address, strict=False)
+    return range(int(prefix.network_address), int(prefix.broadcast_address) + 1)
