@@ -155,7 +155,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def evidence(self, entries: Sequence[NativeEntry]) -> Mapping[str, Finding]:
         """Look for entries by key: elements with what they count, without nft; links, routes and rules of their namespaces."""
-        return find(self._handles, self._host, self._owner, entries)
+        return find(self._handles, self._host, entries)
 
     def holder(self, vip: VipBinding, version: int) -> Sighting | None:
         """Ask the VPC's router whose MAC it has for a VIP: gratuitous ARP of members alone moves that."""

@@ -36,9 +36,10 @@ _HERE = Finding("installed")
 _GONE = Finding("missing")
 
 
-def find(handles: Handles, host: str, owner: str, entries: Sequence[NativeEntry]) -> dict[str, Finding]:
+def find(handles: Handles, host: str, entries: Sequence[NativeEntry]) -> dict[str, Finding]:
     """Look for entries in the namespaces where they belong, by key. Raises DataplaneError when the kernel cannot be asked."""
-    look = _Look(handles, host, owner)
+    handles.sweep()
+    look = _Look(handles, host)
     elements = [entry for entry in entries if isinstance(entry, Element | Guard)]
     found = look.elements(elements)
     return {entry.key: found[entry.key] if entry.key in found else look.at(entry) for entry in entries}
@@ -47,10 +48,9 @@ def find(handles: Handles, host: str, owner: str, entries: Sequence[NativeEntry]
 class _Look:
     """One look around: what is asked twice is read once."""
 
-    def __init__(self, handles: Handles, host: str, owner: str) -> None:
+    def __init__(self, handles: Handles, host: str) -> None:
         self._handles = handles
         self._host = host
-        self._owner = owner
         self._links: dict[tuple[str, str], Link | None] = {}
         self._spaces: dict[str, Inventory | None] = {}
 

@@ -142,8 +142,10 @@ class _Stage:
         mapping = self._mapping
         uplink = None if mapping is None else mapping.uplink
         match entry:
-            case Namespace() | Skeleton():
+            case Namespace():
                 return "carries"
+            case Skeleton():
+                return self._of_rules
             case Sysctl(name="ipv4/ip_forward"):
                 return "carries" if self._step.stage in ("router", "hairpin", "snat", "masquerade") else None
             case Rule(suppress=0):  # what is marked for an uplink is to be looked for inside before
@@ -154,6 +156,17 @@ class _Stage:
                 return self._of_uplink_leg(router, uplink, entry)
             case _:
                 return None
+
+    @property
+    def _of_rules(self) -> Role:
+        """What a router's rules are to the packet: without them it is routed all the same, and not translated."""
+        match self._step.stage:
+            case "uplink" | "dnat" | "hairpin":
+                return "carries"
+            case "snat":
+                return "leads"
+            case _:
+                return "shows"
 
     def _of_uplink_leg(self, router: VpcRouting, uplink: Uplink, entry: NativeEntry) -> Role | None:
         namespace, leg = names.router_namespace(router.vpc_id), names.uplink_leg(uplink.index)
@@ -192,7 +205,9 @@ class _Stage:
                 return "shows" if self._step.stage != "masquerade" else None
             case Route() if self._is_by_gateway:
                 return self._of_way_out(intent.uplink, entry, missing="carries")
-            case Namespace() | Skeleton() | Veth() | Up() | Address() | Sysctl(name="ipv4/ip_forward"):
+            case Skeleton():
+                return "leads" if self._step.stage == "masquerade" else None
+            case Namespace() | Veth() | Up() | Address() | Sysctl(name="ipv4/ip_forward"):
                 return "carries" if self._is_by_gateway else None
             case _:
                 return None

@@ -194,8 +194,11 @@ class Journey:
             return self._drop("private-source" if router.mode == "eip" else "vpc-mode", "uplink", router)
         if uplink is None or uplink.uplink.address is None:
             return self._drop("no-route", "uplink", router)
-        self._note("masquerade", "source becomes the uplink's address", uplink, router)
-        self._src = uplink.uplink.address[0]
+        if self._passes("masquerade", uplink):
+            self._note("masquerade", "source does not become the uplink's address", uplink, router)
+        else:
+            self._note("masquerade", "source becomes the uplink's address", uplink, router)
+            self._src = uplink.uplink.address[0]
         return self._cross(uplink)
 
     def _cross(self, uplink: UplinkSwitching | None, *more: Intent) -> Verdict:
