@@ -14,8 +14,8 @@ E = TypeVar("E", bound=Entry)
 Role = Literal["carries", "admits", "guards", "leads", "shows"]
 """What an entry is to a packet at one stage.
 
-`carries`: without it the packet ends here. `admits`: without it the packet is stopped, as long as every entry that `guards` is
-there; without one of those nothing is checked. `leads`: without it the packet goes as if what is decided here were not in force.
+`carries`: without it the packet ends here. `guards`: without it nothing is checked. `leads`: without it the packet goes as if
+what is decided here were not in force. `admits`: without it the packet ends here, as long as all that guards and leads is there.
 `shows`: it makes no difference to where the packet goes, and is worth seeing (a counter, a limit).
 """
 
@@ -26,10 +26,11 @@ belong to many entries are not as declared, and what they do to a packet is not 
 
 @dataclass(frozen=True, slots=True)
 class Need(Generic[E]):
-    """An entry, and what it is to the packet."""
+    """An entry, and what it is to the packet; `instead`: the key of another one that takes its part while it is missing."""
 
     entry: E
     role: Role
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True)

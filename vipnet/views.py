@@ -284,7 +284,7 @@ TraceReason = Reason | Literal["not-installed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceView:
-    """The way of a packet. `to`: servers by name, `external` or `router`, several with commas between them; None: dropped.
+    """The way of a packet. `to`: servers by name, `external` or `router`, several with commas between them; None: nobody.
 
     `src` and `dst` are the addresses that arrive, or that it has where it is dropped; `reason` None: delivered.
     """

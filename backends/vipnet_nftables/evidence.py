@@ -117,7 +117,7 @@ class _Look:
         if not exists(entry.namespace):
             return _GONE
         form = nft.listing(entry.namespace, families=TABLES[entry.kind], elements=False).form
-        if not form:
+        if not nft.tables_of(form).issuperset(TABLES[entry.kind]):
             return _GONE
         found = nft.kind_of(form, kinds())
         if found is None:

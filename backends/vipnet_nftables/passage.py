@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 
 from vipnet.addresses import format_ip
 from vipnet.evidence import Need, Role
@@ -32,7 +33,19 @@ __all__ = ["passage"]
 def passage(packet: Packet, step: Step, owner: str) -> list[Need[NativeEntry]]:
     """The entries that a step rests on. The packet is the first between its ends: addresses are resolved on the way."""
     needs = [need for intent in step.intents for need in _of_intent(_Stage(packet, step), intent, owner)]
+    needs.sort(key=lambda need: _depth(need.entry))
     return [need for need in map(_stopping, needs) if need is not None] if step.is_drop else needs
+
+
+def _depth(entry: NativeEntry) -> int:
+    """What others are in or on comes first: where several are missing, it is the cause."""
+    match entry:
+        case Namespace():
+            return 0
+        case Skeleton() | Bridge() | Veth() | Vlan():
+            return 1
+        case _:
+            return 2
 
 
 def _stopping(need: Need[NativeEntry]) -> Need[NativeEntry] | None:
@@ -46,7 +59,7 @@ def _of_intent(stage: _Stage, intent: Intent, owner: str) -> Iterator[Need[Nativ
     for entry in compile_intents([intent], owner).values():
         role = stage.role(intent, entry)
         if role is not None:
-            yield Need(entry, role)
+            yield Need(entry, role, stage.instead(entry))
 
 
 class _Stage:
@@ -148,6 +161,8 @@ class _Stage:
                 return self._of_rules
             case Sysctl(name="ipv4/ip_forward"):
                 return "carries" if self._step.stage in ("router", "hairpin", "snat", "masquerade") else None
+            case Sysctl(name="ipv4/conf/all/rp_filter"):  # for a packet whose answer would not go by the uplink
+                return "carries" if self._step.stage == "uplink" and self._is_inwards else None
             case Rule(suppress=0):  # what is marked for an uplink is to be looked for inside before
                 return "carries" if self._step.stage in ("router", "hairpin") and mapping is not None else None
             case Rule() | Route() | Veth() | Up() | Address() | Element() if self._step.stage == "masquerade":
@@ -170,10 +185,10 @@ class _Stage:
 
     def _of_uplink_leg(self, router: VpcRouting, uplink: Uplink, entry: NativeEntry) -> Role | None:
         namespace, leg = names.router_namespace(router.vpc_id), names.uplink_leg(uplink.index)
-        inwards = self._step.stage == "uplink" and self._step.action.startswith("in")
+        inwards = self._step.stage == "uplink" and self._is_inwards
         match entry:
             case Veth(name=name) if name == leg:
-                return "carries" if self._step.stage == "uplink" else None
+                return "carries" if self._step.stage == "uplink" else "shows"  # its routes go with it
             case Up(device=device) if device == names.far_end(namespace, leg):
                 return "carries" if self._step.stage == "uplink" else None
             case Rule(incoming=incoming) if incoming == leg:
@@ -183,16 +198,22 @@ class _Stage:
             case Route(kind="local"):
                 return "carries" if inwards else None
             case Route(device=device) if device == leg and self._step.stage == "snat":
-                return self._of_way_out(uplink, entry, missing="leads")
+                return "leads" if entry.destination == "default" or self._is_in(_network(uplink)) else None
             case Element(set="vn_came_by", element=element) if element == f'"{leg}"':
                 return "carries" if inwards and self._packet.proto != "arp" else None
             case _:
                 return None
 
-    def _of_way_out(self, uplink: Uplink, route: Route, *, missing: Role) -> Role:
-        """Beside the route to the uplink's own network stands one to everything, by its gateway, which takes its part."""
-        beside = uplink.address is not None and self._step.dst in _network(uplink.address)
-        return "shows" if route.destination != "default" or beside else missing
+    def instead(self, entry: NativeEntry) -> str:
+        """In the uplink's own network the direct route and the one by the gateway take each other's part."""
+        mapping = self._mapping
+        network = None if mapping is None or mapping.uplink is None else _network(mapping.uplink)
+        if network is None or not isinstance(entry, Route) or not self._is_in(network):
+            return ""
+        return replace(entry, destination=str(network) if entry.destination == "default" else "default").key
+
+    def _is_in(self, network: IPv4Network | None) -> bool:
+        return network is not None and IPv4Address(self._step.dst) in network
 
     def _of_uplink(self, intent: UplinkSwitching, entry: NativeEntry) -> Role | None:
         bridge = names.uplink_bridge(intent.uplink.index)
@@ -203,8 +224,8 @@ class _Stage:
                 return "carries" if self._step.stage != "masquerade" else None
             case Guard():
                 return "shows" if self._step.stage != "masquerade" else None
-            case Route() if self._is_by_gateway:
-                return self._of_way_out(intent.uplink, entry, missing="carries")
+            case Route() if self._is_by_gateway:  # its own network is reached without
+                return "shows" if self._is_in(_network(intent.uplink)) else "carries"
             case Skeleton():
                 return "leads" if self._step.stage == "masquerade" else None
             case Namespace() | Veth() | Up() | Address() | Sysctl(name="ipv4/ip_forward"):
@@ -219,13 +240,13 @@ class _Stage:
     def _of_mapping(self, entry: NativeEntry) -> Role | None:
         match self._step.stage, entry:
             case "uplink", Element(set="vn_eips", family="arp"):
-                return None if self._step.action == "out" else "carries"
+                return "carries" if self._is_inwards else None
             case "uplink", Element(set="vn_eips"):
                 return "carries" if self._packet.proto != "arp" else None
             case "uplink", Element(set=("vn_rx_limit" | "vn_rx_count")):
-                return None if self._step.action == "out" else "shows"
+                return "shows" if self._is_inwards else None
             case "uplink", Element(set=("vn_tx_limit" | "vn_tx_count")):
-                return "shows" if self._step.action == "out" else None
+                return None if self._is_inwards else "shows"
             case "deliver", Element(set="vn_eips", family="arp"):
                 return "carries"
             case "dnat", Element(set="vn_eip_vip"):
@@ -233,9 +254,13 @@ class _Stage:
             case "snat", Element(set="vn_vip_out"):
                 return "leads"
             case "snat", Element(set="vn_vip_eip"):
-                return "carries"
+                return "admits"
             case _:
                 return None
+
+    @property
+    def _is_inwards(self) -> bool:
+        return self._step.action != "out"
 
     @property
     def _mapping(self) -> EipMapping | None:
@@ -252,6 +277,5 @@ def _is_transit(router: VpcRouting, entry: NativeEntry) -> bool:
             return False
 
 
-def _network(address: tuple[int, int]) -> range:
-    prefix = IPv4Network(address, strict=False)
-    return range(int(prefix.network_address), int(prefix.broadcast_address) + 1)
+def _network(uplink: Uplink) -> IPv4Network | None:
+    return None if uplink.address is None else IPv4Network(uplink.address, strict=False)

@@ -74,7 +74,7 @@ def show_trace(way: TraceView, *, output: OutputFormat) -> None:
     if output == "json":
         _show_json(_plain(way))
         return
-    end = f"to {way.to}" if way.verdict == "delivered" else f"({way.reason})"
+    end = f"to {way.to or 'nobody'}" if way.verdict == "delivered" else f"({way.reason})"
     colour = "green" if way.verdict == "delivered" else "red"
     _write(sys.stdout, f"{painted(way.verdict, colour, sys.stdout)} {end}, {way.src} > {way.dst}\n")
     rows = [row for step in way.steps for row in _trace_rows(step)]

@@ -110,13 +110,16 @@ def _leads_elsewhere(seen: Seen) -> bool:
 def _stopper(seen: Seen) -> Cause | None:
     if seen.reason:
         return Cause(None, Finding("missing"), seen.reason)
-    carrying = [] if _failed(seen, "leads") else _failed(seen, "carries")
-    admitting = [] if _failed(seen, "guards") else _failed(seen, "admits")
-    return next(iter([*carrying, *admitting]), None)
+    admitting = [] if _leads_elsewhere(seen) else _failed(seen, "admits")
+    return next(iter([*_failed(seen, "carries"), *admitting]), None)
 
 
 def _failed(seen: Seen, role: Role) -> list[Cause]:
-    return [Cause(need.entry, found) for need, found in seen.found if need.role == role and _fails(found)]
+    failing = {need.entry.key: Cause(need.entry, found) for need, found in seen.found if _fails(found)}
+    holding = {need.entry.key for need, _ in seen.found} - failing.keys()
+    taken = {need.entry.key for need, _ in seen.found if need.instead in holding}
+    keys = [need.entry.key for need, _ in seen.found if need.role == role]
+    return [failing[key] for key in keys if key in failing and key not in taken]
 
 
 def _fails(finding: Finding) -> bool:

@@ -39,7 +39,8 @@ class ModelIndex(Index):
 
     def ports_of(self, network_id: str) -> Sequence[PortSecurity]:
         rows = self._topology.by(Address, "network_id", network_id)
-        return self._ports(nic for row in rows if row.version == 4 for nic in self._owners(row, network_id))
+        ports = self._ports(nic for row in rows if row.version == 4 for nic in self._owners(row, network_id))
+        return sorted(ports, key=lambda port: port.ip)
 
     def ports_at(self, place: Place) -> Sequence[PortSecurity]:
         network_id, _, _ = place

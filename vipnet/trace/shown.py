@@ -23,7 +23,7 @@ def shown(explained: Explained, packet: Packet, topology: Topology, *, remedy: s
     src, dst = (verdict.src, verdict.dst) if isinstance(verdict, Delivered) and arrived else (last.src, last.dst)
     return TraceView(
         verdict="delivered" if arrived else "dropped",
-        to=", ".join(sorted(_place(where, topology) for where in explained.to)) if arrived else None,
+        to=", ".join(sorted(_place(where, topology) for where in explained.to)) or None,
         src=format_ip(packet.version, src),
         dst=format_ip(packet.version, dst),
         reason=None if arrived else "not-installed" if explained.stopped or isinstance(verdict, Delivered) else verdict.reason,
