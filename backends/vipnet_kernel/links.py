@@ -100,9 +100,9 @@ def _one_link(handles: Handles, namespace: str, name: str) -> Link | None:
         return None
     around = {row.get(field) for field in ("master", "link")} - {None}
     others = {index: found.get("ifname") for index in around if (found := _found(handles, namespace, index=index)) is not None}
-    addresses = handles.dump(namespace, "addr", family=socket.AF_INET, index=row["index"])
-    texts = [f"{address.get('local')}/{address['prefixlen']}" for address in addresses]
-    return _link(row, {row["index"]: row.get("ifname"), **others}, texts)
+    families = (socket.AF_INET, socket.AF_INET6)
+    addresses = [one for family in families for one in handles.dump(namespace, "addr", family=family, index=row["index"])]
+    return _link(row, {row["index"]: row.get("ifname"), **others}, [_address(one) for one in addresses])
 
 
 def _found(handles: Handles, namespace: str, **which: Any) -> Any:

@@ -31,7 +31,9 @@ from vipnet_nftables.ruleset import HOST, TABLES, declaration, kinds
 __all__ = ["find"]
 
 _PERIODS: Final = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 604800: "week"}
-_SET = re.compile(r"(?:set|map) (\w+) \{ type ([^;:]*?)(?: : (\w+))?;")
+_SET = re.compile(r"(?:set|map) (\w+) \{ type(?:of)? ([^;:]*?)(?: : (\w+))?;")
+_TYPES: Final = {"iifname": "ifname", "ether saddr": "ether_addr", "meta mark": "mark"}
+"""Of what a set's keys are made of, where it is declared by expressions."""
 _HERE = Finding("installed")
 _GONE = Finding("missing")
 
@@ -219,7 +221,7 @@ def _types() -> Mapping[tuple[str, str], tuple[tuple[str, ...], str]]:
         for table in declaration(kind).split("\ntable ")[1:]:
             family = table.split(maxsplit=1)[0]
             for name, key, value in _SET.findall(table):
-                found[family, name] = tuple(key.strip().split(" . ")), value
+                found[family, name] = tuple(_TYPES.get(part, part) for part in key.strip().split(" . ")), value
     return found
 
 
@@ -234,6 +236,8 @@ def _encoded(part: str, kind: str) -> bytes:
             return int(part).to_bytes(4, sys.byteorder)
         case "ipv6_addr":
             return socket.inet_pton(socket.AF_INET6, part)
+        case bits if bits.startswith("@"):  # bits of the packet, the last number says how many
+            return int(part, 16).to_bytes(int(bits.rpartition(",")[2]) // 8, "big")
         case _:
             return socket.inet_pton(socket.AF_INET, part)
 

@@ -29,6 +29,9 @@ from vipnet_nftables.route_entries import Route, Rule
 
 __all__ = ["passage"]
 
+_OF_SOURCE, _OF_TARGET = 0x0101, 0x0201
+"""How a link-layer address begins in neighbour discovery: an option of 8 bytes, in questions and in answers (RFC 4861)."""
+
 
 def passage(packet: Packet, step: Step, owner: str) -> list[Need[NativeEntry]]:
     """The entries that a step rests on. The packet is the first between its ends: addresses are resolved on the way."""
@@ -78,7 +81,7 @@ class _Stage:
             case SubnetSwitching():
                 return self._of_segment(entry)
             case SubnetRouting():
-                return "carries" if isinstance(entry, Veth | Up | Address) else None
+                return self._of_subnet(entry)
             case VpcRouting():
                 return self._of_router(intent, entry)
             case UplinkSwitching():
@@ -86,7 +89,7 @@ class _Stage:
             case EipMapping():
                 return self._of_mapping(entry)
             case VipBinding():
-                return "guards" if self._step.stage == "leg" else None
+                return self._of_claims(entry)
 
     def _of_port(self, port: PortSecurity, entry: NativeEntry) -> Role | None:
         match entry:
@@ -94,12 +97,18 @@ class _Stage:
                 return "carries" if self._is_end(port) else None
             case Element(set="vn_ports"):
                 return "guards" if self._is_guarded_by(port) else None
-            case Element(set="vn_arp" | "vn_ip"):
-                return "admits" if self._is_end(port) and self._is_asked_for(entry) else None
+            case Element(set="vn_arp" | "vn_ip" | "vn_ip6" | "vn_targets" | "vn_options"):
+                return "admits" if self._is_end(port) and self._is_looked_at(entry) else None
             case Element(set="vn_vrrp"):
                 return "admits" if self._step.stage == "deliver" and self._leads_to_receiver(entry) else None
-            case Element(set="vn_claims"):
-                return "guards" if self._step.stage == "leg" else None
+            case _:
+                return self._of_claims(entry)
+
+    def _of_claims(self, entry: NativeEntry) -> Role | None:
+        """What keeps others beyond a leg from an address."""
+        match entry:
+            case Element(set="vn_claims" | "vn_claims6") if self._step.stage == "leg":
+                return "guards" if _last(entry) == self._src else None
             case _:
                 return None
 
@@ -118,21 +127,40 @@ class _Stage:
     def _is_vrrp_to_all(self) -> bool:
         return self._packet.proto == "vrrp" and self._packet.dst == VRRP_GROUP[self._packet.version]
 
-    def _is_asked_for(self, entry: Element) -> bool:
-        """Whether it is the packet's address of this end, and the packet, or the question for it, is looked at for it."""
-        *_, ip = entry.element.split(" . ")
-        if self._step.stage == "deliver":
-            return ip == self._dst and self._packet.proto != "arp" and not self._is_vrrp_to_all
-        return ip == self._src and self._is_sent(entry)
-
-    def _is_sent(self, entry: Element) -> bool:
-        if entry.set == "vn_ip":
-            return self._packet.proto != "arp"
-        return not self._is_vrrp_to_all  # everything else begins with a question for the receiver's MAC
+    def _is_looked_at(self, entry: Element) -> bool:
+        """Whether for it is let pass, at this end, the packet or the question for the receiver's MAC that goes before."""
+        inwards, is_question = self._step.stage == "deliver", self._packet.proto == "arp"
+        if self._is_vrrp_to_all or (inwards and is_question):  # is there for everybody, and not answered
+            return not inwards and entry.set in ("vn_ip", "vn_ip6") and _last(entry) == self._src
+        ip, tells = (self._dst, True) if inwards else (self._src, self._packet.gratuitous)
+        match entry.set:
+            case "vn_ip":
+                return _last(entry) == ip and not is_question
+            case "vn_targets":
+                return tells and int(_last(entry), 16) == (self._step.dst if inwards else self._step.src)
+            case "vn_options":
+                return self._packet.version == 6 and int(_last(entry), 16) >> 48 == (_OF_TARGET if tells else _OF_SOURCE)
+            case _:
+                return _last(entry) == ip
 
     def _leads_to_receiver(self, entry: Element) -> bool:
         ports = (intent for intent in self._step.intents if isinstance(intent, PortSecurity))
         return any(entry.element.endswith(f'. "{port.device}"') for port in ports if port.nic_id == self._step.to)
+
+    def _of_subnet(self, entry: NativeEntry) -> Role | None:
+        """Of the router's leg in a subnet; IPv6 has addresses and a switch of its own there."""
+        six = self._packet.version == 6
+        match entry:
+            case Veth() | Up():
+                return "carries"
+            case Address(address=address):
+                return "carries" if (":" in address) == six else None
+            case Sysctl(name=name) if name.startswith("ipv6/"):
+                return "carries" if six else None
+            case Route(destination=network) if not six and self._step.stage in ("router", "hairpin"):
+                return "carries" if self._is_in(IPv4Network(network)) else None
+            case _:
+                return None
 
     def _of_segment(self, entry: NativeEntry) -> Role | None:
         match entry:
@@ -159,8 +187,9 @@ class _Stage:
                 return "carries"
             case Skeleton():
                 return self._of_rules
-            case Sysctl(name="ipv4/ip_forward"):
-                return "carries" if self._step.stage in ("router", "hairpin", "snat", "masquerade") else None
+            case Sysctl(name="ipv4/ip_forward" | "ipv6/conf/all/forwarding" as name):
+                routed = self._step.stage in ("router", "hairpin", "snat", "masquerade")
+                return "carries" if routed and name.startswith(f"ipv{self._packet.version}") else None
             case Sysctl(name="ipv4/conf/all/rp_filter"):  # for a packet whose answer would not go by the uplink
                 return "carries" if self._step.stage == "uplink" and self._is_inwards else None
             case Rule(suppress=0):  # what is marked for an uplink is to be looked for inside before
@@ -265,6 +294,10 @@ class _Stage:
     @property
     def _mapping(self) -> EipMapping | None:
         return next((intent for intent in self._step.intents if isinstance(intent, EipMapping)), None)
+
+
+def _last(entry: Element) -> str:
+    return entry.element.rpartition(" . ")[2]
 
 
 def _is_transit(router: VpcRouting, entry: NativeEntry) -> bool:

@@ -16,9 +16,9 @@ import pytest
 from vipnet.controller import Controller
 from vipnet.lab import Lab
 from vipnet.testing import Frame, clear, standard_scene
-from vipnet.testing.controlled import ControlledNetwork, build, scene_config
+from vipnet.testing.controlled import build, scene_config
 from vipnet.testing.probe import OUTSIDE, VRRP_GROUP
-from vipnet.testing.promises import EIP, EIP_GREEN, VIP, WORLD, settle
+from vipnet.testing.promises import EIP, EIP_GREEN, VIP, WORLD
 from vipnet.testing.real import RealProbe
 from vipnet.views import TraceView
 from vipnet_nftables import NftablesBackend
@@ -32,6 +32,8 @@ pytestmark = pytest.mark.root
 
 FAR = "198.51.100.9"  # beyond the gateway of the uplink
 A, B, C, D = (standard_scene().server(name).ip for name in "abcd")
+B6, C6, D6 = (str(standard_scene().server(name).ip6) for name in "bcd")
+VIP6 = str(standard_scene().group("red").vip6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Way:
 IN, OUT, OUT_FAR = Way(OUTSIDE, EIP), Way("a", WORLD, VIP), Way("a", FAR, VIP)
 BESIDE, ROUTED, HAIRPIN = Way("c", B), Way("c", D), Way("c", EIP)
 SERVER_OUT, SERVER_FAR = Way("c", WORLD), Way("c", FAR)
+BESIDE6, ROUTED6, TO_VIP6 = Way("c", B6), Way("c", D6), Way("d", VIP6)
 SPOOF, VRRP, PING = Way("c", B, VIP), Way("a", VRRP_GROUP, None, "112"), Way("c", "192.168.4.1", None, "icmp")
 
 
@@ -81,13 +84,14 @@ def kind_of(entry: NativeEntry) -> str:
         case Up():
             return f"up {_space(entry.namespace)} {_stem(entry.device)}"
         case Address():
-            return f"address {_space(entry.namespace)} {_stem(entry.device)}"
+            kind = "6" if ":" in entry.address else ""
+            return f"address{kind} {_space(entry.namespace)} {_stem(entry.device)}"
         case Route():
             return f"route {_space(entry.namespace)} {entry.table} {'default' if entry.destination == 'default' else 'network'}"
         case Rule():
             return f"rule {entry.pref}"
         case Sysctl():
-            return f"sysctl {_space(entry.namespace)} {'locktime' if entry.device else entry.name}"
+            return f"sysctl {_space(entry.namespace)} {entry.name.replace(entry.device, 'leg') if entry.device else entry.name}"
         case Attachment():
             return "attachment uplink" if entry.device.startswith("uplink") else "attachment port"
         case Vlan():
@@ -111,6 +115,12 @@ ROWS = [
     Row("bridge vn_ip", ("tap-b", B), [(BESIDE, False)]),
     Row("bridge vn_ip", ("tap-a", VIP), [(IN, False)]),
     Row("bridge vn_ip", ("tap-a", A), [(IN, True)]),
+    Row("bridge vn_ip6", ("tap-c", C6), [(BESIDE6, False), (BESIDE, True)]),
+    Row("bridge vn_ip6", ("tap-b", B6), [(BESIDE6, False)]),
+    Row("bridge vn_ip6", ("tap-a", VIP6), [(TO_VIP6, False)]),
+    Row("bridge vn_targets", ("tap-b", "0248"), [(BESIDE6, False)]),
+    Row("bridge vn_options", ("tap-c", "0x101"), [(BESIDE6, False)]),
+    Row("bridge vn_options", ("tap-b", "0x201"), [(BESIDE6, False)]),
     Row("bridge vn_vrrp", ('"tap-a" . "tap-b"',), [(VRRP, False)]),
     Row("bridge vn_bridges", ("guard vnb", "red-web"), [(BESIDE, True)]),
     Row("bridge vn_outer", (), [(IN, True)]),
@@ -139,6 +149,18 @@ ROWS = [
     Row("up host vnr", ("red-web",), [(ROUTED, False)]),
     Row("up host vnl", ("red uplink",), [(IN, False)]),
     Row("up gateway vt", ("red",), [(SERVER_OUT, False)]),
+    Row("address6 router vns", ("red-web", "fd00"), [(ROUTED6, False), (ROUTED, True)]),
+    Row("address6 router vns", ("red-db", "fe80"), [(ROUTED6, False)]),
+    Row("route router main network", ("red", "192.168.8"), [(ROUTED, False), (BESIDE, True)]),
+    Row("sysctl router ipv6/conf/leg/disable_ipv6", ("red-db",), [(ROUTED6, False), (ROUTED, True)], "1"),
+    Row("sysctl router ipv6/conf/all/forwarding", ("red",), [(ROUTED6, False), (ROUTED, True)], "0"),
+    Row("sysctl router ipv6/conf/default/addr_gen_mode", ("red",), [(ROUTED6, True)], "0"),
+    Row("sysctl router ipv6/conf/default/accept_dad", ("red",), [(ROUTED6, True)], "1"),
+    Row("sysctl router ipv4/conf/all/promote_secondaries", ("red",), [(IN, True)], "0"),
+    Row("sysctl gateway ipv6/conf/all/forwarding", (), [(SERVER_OUT, True)], "0"),
+    Row("sysctl gateway ipv6/conf/default/addr_gen_mode", (), [(SERVER_OUT, True)], "0"),
+    Row("sysctl gateway ipv6/conf/default/accept_dad", (), [(SERVER_OUT, True)], "1"),
+    Row("sysctl gateway ipv4/conf/all/promote_secondaries", (), [(SERVER_OUT, True)], "0"),
     Row("address router vns", ("red-web",), [(ROUTED, False)]),
     Row("address router tr0", ("red",), [(SERVER_OUT, False)]),
     Row("address gateway vt", ("red",), [(SERVER_OUT, False)]),
@@ -160,7 +182,7 @@ ROWS = [
     Row("sysctl router ipv4/fwmark_reflect", ("red",), [(IN, True)], "0"),
     Row("sysctl router ipv6/conf/all/disable_ipv6", ("red",), [(IN, True)], "0"),
     Row("sysctl router ipv6/conf/default/disable_ipv6", ("red",), [(IN, True)], "0"),
-    Row("sysctl router locktime", ("red-web",), [(IN, True)], "100"),
+    Row("sysctl router ipv4/neigh/leg/locktime", ("red-web",), [(IN, True)], "100"),
     Row("sysctl gateway ipv4/conf/all/rp_filter", (), [(SERVER_OUT, True)], "1"),
     Row("sysctl gateway ipv4/conf/default/rp_filter", (), [(SERVER_OUT, True)], "1"),
     Row("sysctl gateway ipv4/conf/all/src_valid_mark", (), [(SERVER_OUT, True)], "0"),
@@ -263,7 +285,10 @@ def traced() -> Iterator[Traced]:
         stack.callback(clear, cloud.backend)
         build(cloud, scene)
         cloud.eips.change_bandwidth(f"eip-{EIP}", 50)
-        settle(ControlledNetwork(cloud, probe, scene))
+        for server, group in (("a", "red"), ("e", "spare"), ("x", "blue"), ("p", "green")):
+            one = scene.group(group)
+            for vip in filter(None, (one.vip, one.vip6)):
+                probe.hold(server, vip)
         assert isinstance(cloud.backend, NftablesBackend)
         yield Traced(cloud, probe, lab.host, tuple(cloud.backend.read().values()))
 

@@ -174,7 +174,7 @@ class RealProbe:
     def arrives(self, sender: str, dst: str, *, src: str | None = None) -> frozenset[str]:
         """Send one datagram and return the machines that it comes to, whether or not they answer."""
         mark = self._listening()
-        with self._socket(sender, src, socket.SOCK_DGRAM) as datagrams:
+        with self._socket(sender, dst, src, socket.SOCK_DGRAM) as datagrams:
             try:
                 datagrams.sendto(mark, (dst, PORT))
             except OSError:
@@ -182,7 +182,7 @@ class RealProbe:
             return self._listeners(sender, mark)
 
     def arrives_raw(self, sender: str, frame: Frame) -> frozenset[str]:
-        """Send one frame and return the machines that it comes to, also where nothing else gets through to tell."""
+        """Send a frame and return the machines that it comes to, also where nothing else gets through to tell."""
         mark = self._listening()
         source = self._mac(sender) if frame.mac is None else frames.mac_bytes(frame.mac)
         self._emit(sender, frames.build(frame, source=source, target=self._target(sender, frame.onto), mark=mark))
