@@ -7,7 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
@@ -19,6 +19,8 @@ import vipnet.verbs
 from vipnet.cli.answers import Shape, shapes
 from vipnet.cli.declare import Verb
 from vipnet.cli.verbs import SECTIONS
+from vipnet.packets import Stage
+from vipnet.views import EvidenceView, TraceReason
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -38,6 +40,22 @@ def test_the_tutorial_runs(vipnet: Shell) -> None:
 def test_the_example_of_a_pool_runs() -> None:
     assert {block.language for block in blocks(DOCS / "ipam.md")} == {"python"}
     run(DOCS / "ipam.md")
+
+
+def test_the_page_about_trace_runs(vipnet: Shell) -> None:
+    page = DOCS / "trace.md"
+    assert vipnet.folder == Path.cwd()
+    said = run(page)
+    assert "delivered to nginx-1, 198.51.100.1 > 192.168.7.246" in said
+    assert "dropped (port-security), 192.168.7.246 > 192.168.7.248" in said
+    text = page.read_text(encoding="utf-8")
+    words = {word for kind in (Stage, TraceReason, EvidenceView.__annotations__["state"]) for word in _words(kind)}
+    assert set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE)) == words
+
+
+def _words(kind: Any) -> list[str]:
+    hints = get_type_hints(EvidenceView)["state"] if isinstance(kind, str) else kind
+    return [word for part in get_args(hints) for word in (get_args(part) or (part,))]
 
 
 def _hooks() -> ModuleType:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, assert_never
 
 from vipnet.errors import InputParameterError
+from vipnet.evidence import Finding, Need, Role, Sighting
 from vipnet.intents import (
     EipMapping,
     Intent,
@@ -27,6 +28,7 @@ from vipnet.intents import (
     VpcRouting,
 )
 from vipnet.model import DEFAULT_VPC
+from vipnet.packets import Packet, Step
 from vipnet.plan import Entry, Plan, TargetPlan
 from vipnet.views import Counters
 
@@ -173,6 +175,27 @@ class Backend(ABC, Generic[E]):
         there. Raises DataplaneError when the system cannot be reached.
         """
         return {}
+
+    def passage(self, packet: Packet, step: Step) -> Sequence[Need[E]]:  # noqa: ARG002 -- for those that override it
+        """Say on which entries it rests what a step of `trace` says, and how. Pure; `step` has the intents.
+
+        Default: what the intent that decided compiles to must be there to hand the packet on. Raises DataplaneError for an
+        intent that the backend cannot keep.
+        """
+        role: Role = "shows" if step.is_drop else "carries"
+        return [Need(entry, role) for entry in self.compile(step.intents[:1]).values()]
+
+    def evidence(self, entries: Sequence[E]) -> Mapping[str, Finding]:  # noqa: ARG002 -- for those that override it
+        """Look for entries where they would be installed, each by its key; of those left out nothing is known. Default: of all.
+
+        Cheap: what it costs follows from what is asked, not from what is installed. Raises DataplaneError when the system
+        cannot be reached.
+        """
+        return {}
+
+    def holder(self, vip: VipBinding, version: int) -> Sighting | None:  # noqa: ARG002 -- for those that override it
+        """Say which MAC the network takes for that of a VIP now; None: it knows none, or cannot tell. Raises DataplaneError."""
+        return None
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Tell the network again where the addresses of installed mappings are.

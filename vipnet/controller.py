@@ -30,9 +30,10 @@ from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status, transitions
 from vipnet.store import News, Pending, StaleError, Store, open_store
 from vipnet.topology import Snapshot
+from vipnet.trace import ask, shown
 from vipnet.transaction import AllVerbs, Transaction
 from vipnet.viewer import Viewer
-from vipnet.views import Counters
+from vipnet.views import Counters, TraceView
 from vipnet.working import Change, Workspace
 
 __all__ = ["Controller"]
@@ -393,6 +394,35 @@ class Controller(AllVerbs):
                 versions=self.backend.versions(),
                 warnings=warnings,
             )
+
+    def trace(
+        self,
+        *,
+        from_: str,
+        dst: str | None = None,
+        src: str | None = None,
+        proto: str = "tcp",
+        sport: int | None = None,
+        dport: int | None = None,
+    ) -> TraceView:
+        """Follow the first packet between two ends through the model, and look for what it needs in the data plane.
+
+        `from_` is a server, or "external"; `src` its own address if not given (from external: some public one); `proto` is
+        tcp, udp, icmp, arp (neighbour discovery too) or 112, VRRP, whose `dst` is its multicast group if not given. Changes
+        nothing and sends nothing. Where the data plane cannot be asked the answer is the model's, and a warning says so.
+        Raises InputParameterError, MissingParameterError or ResourceNotFoundError for a packet that cannot be.
+        """
+        with self._exclusive(), self._store.lock(), naming(self._topology):
+            self._refresh(with_pending=True)
+            question = ask(self._topology, self.config, from_=from_, src=src, dst=dst, proto=proto, sport=sport, dport=dport)
+            explained, unasked = self._plane.explained(self._topology, question)
+            return shown(explained, question.packet, self._topology, remedy=self._remedy(), unasked=unasked)
+
+    def _remedy(self) -> str:
+        """Who puts right what is not installed."""
+        if self._pending:
+            return f"revision {self._pending[0].revision} is pending, vipnet apply finishes it"
+        return "vipnet apply puts it right"
 
     def _asked(self) -> tuple[dict[str, int], bool | None, tuple[Quarantined, ...], tuple[str, ...]]:
         try:

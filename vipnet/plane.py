@@ -32,6 +32,7 @@ from vipnet.reconcile import (
 )
 from vipnet.store import Pending
 from vipnet.topology import Topology
+from vipnet.trace import Explained, ModelIndex, Question, explain
 from vipnet.views import Counters
 
 __all__ = ["Plane", "Programmed"]
@@ -180,6 +181,15 @@ class Plane:
         """What pending revisions mapped."""
         touched = [Scope("eip", id) for revision in pending for id in revision.transitions]
         return derive(topology, self._config, touched)
+
+    def explained(self, topology: Topology, question: Question) -> tuple[Explained, str]:
+        """What becomes of a packet; and why the data plane was not asked, if it was not: then it is what the model says."""
+        index = ModelIndex(topology, self._config)
+        try:
+            self.require_usable()
+            return explain(index, question.packet, question.from_, self.backend), ""
+        except DataplaneError as error:
+            return explain(index, question.packet, question.from_, None), error.details
 
     def counted(self, topology: Topology, eip: Eip) -> Counters | None:
         """What an EIP's present mapping has counted; None: it is mapped to nothing, or nothing counts."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vipnet.packets.words import Reason, Stage
+
 __all__ = [
     "AddressView",
     "CountedEipView",
     "Counters",
     "EipView",
+    "EvidenceView",
     "GroupGuestView",
     "GroupNetworkView",
     "GroupView",
@@ -22,6 +25,9 @@ __all__ = [
     "NicView",
     "ReservationView",
     "ServerView",
+    "TraceReason",
+    "TraceStepView",
+    "TraceView",
     "VpcView",
     "WhyView",
 ]
@@ -247,3 +253,46 @@ class CountedEipView(EipView):
     """An elastic IP and its counters; None: it was never mapped, or the backend counts nothing."""
 
     counters: Counters | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceView:
+    """A native object that a step of a trace rests on, in the data plane's words, and how it is found there.
+
+    `state` is `installed`, `missing`, `different`, `absent` (its interface has not appeared) or `changed` (rules that somebody
+    changed); of who holds a VIP `seen` or `presumed`. `detail`: what it has counted, or what is there instead.
+    """
+
+    target: str
+    entry: str
+    state: Literal["installed", "missing", "different", "absent", "changed", "seen", "presumed"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceStepView:
+    """What one stage does to a packet."""
+
+    stage: Stage
+    action: str
+    evidence: tuple[EvidenceView, ...]
+
+
+TraceReason = Reason | Literal["not-installed"]
+"""Why a packet is dropped: by the model, or because something that it needs is not installed as it should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceView:
+    """The way of a packet. `to`: servers by name, `external` or `router`, several with commas between them; None: nobody.
+
+    `src` and `dst` are the addresses that arrive, or that it has where it is dropped; `reason` None: delivered.
+    """
+
+    verdict: Literal["delivered", "dropped"]
+    to: str | None
+    src: str
+    dst: str
+    reason: TraceReason | None
+    steps: tuple[TraceStepView, ...]
+    warnings: Warnings = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
@@ -14,7 +15,7 @@ from vipnet.errors import DataplaneError
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["Inventory", "Link", "RouteRow", "RuleRow", "inventory", "is_connected"]
+__all__ = ["Inventory", "Link", "RouteRow", "RuleRow", "inventory", "is_connected", "link"]
 
 _GET_FLAGS, _UP, _RUNNING, _LOWER_UP = 0x8913, 0x1, 0x40, 0x10000
 _SKIP_STATISTICS = 8
@@ -83,6 +84,35 @@ def inventory(handles: Handles, namespace: str) -> Inventory:
         return handles.work(lambda: _inventory(handles, namespace))
     except OSError as error:
         raise DataplaneError(f"the links of {namespace or 'this namespace'} cannot be read: {error.strerror}") from error
+
+
+def link(handles: Handles, namespace: str, name: str) -> Link | None:
+    """Read one interface; None: there is none of that name. Raises DataplaneError when the namespace cannot be reached."""
+    try:
+        return handles.work(lambda: _one_link(handles, namespace, name))
+    except OSError as error:
+        raise DataplaneError(f"{name} of {namespace or 'this namespace'} cannot be read: {error.strerror}") from error
+
+
+def _one_link(handles: Handles, namespace: str, name: str) -> Link | None:
+    row = _found(handles, namespace, ifname=name)
+    if row is None:
+        return None
+    around = {row.get(field) for field in ("master", "link")} - {None}
+    others = {index: found.get("ifname") for index in around if (found := _found(handles, namespace, index=index)) is not None}
+    families = (socket.AF_INET, socket.AF_INET6)
+    addresses = [one for family in families for one in handles.dump(namespace, "addr", family=family, index=row["index"])]
+    return _link(row, {row["index"]: row.get("ifname"), **others}, [_address(one) for one in addresses])
+
+
+def _found(handles: Handles, namespace: str, **which: Any) -> Any:
+    try:
+        (row,) = handles.ask(namespace, "link", "get", ext_mask=_SKIP_STATISTICS, **which)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+    return row
 
 
 def is_connected(namespace: str, device: str) -> bool:

@@ -10,8 +10,12 @@ from functools import partial
 from vipnet.addresses import format_ip, ip_of
 from vipnet.errors import DataplaneError
 from vipnet_kernel.handles import Handles
+from vipnet_kernel.namespaces import entered
 
-__all__ = ["forget_neighbours"]
+__all__ = ["forget_neighbours", "neighbour"]
+
+_UNKNOWN = 0x01 | 0x20
+"""NUD_INCOMPLETE and NUD_FAILED of linux/neighbour.h."""
 
 
 def forget_neighbours(handles: Handles, namespace: str, ips: Collection[tuple[int, int]]) -> None:
@@ -23,6 +27,27 @@ def forget_neighbours(handles: Handles, namespace: str, ips: Collection[tuple[in
                 handles.work(partial(_forget, handles, namespace, family, gone))
             except OSError as error:
                 raise DataplaneError(f"neighbours of {namespace} cannot be dropped: {error.strerror}") from error
+
+
+def neighbour(handles: Handles, namespace: str, device: str, ip: str) -> str | None:
+    """The MAC that a namespace has for an address on an interface; None: it has none. Raises DataplaneError."""
+    try:
+        return handles.work(lambda: _known(handles, namespace, device, ip))
+    except OSError as error:
+        raise DataplaneError(f"neighbours of {namespace} cannot be read: {error.strerror}") from error
+
+
+def _known(handles: Handles, namespace: str, device: str, ip: str) -> str | None:
+    try:
+        with entered(namespace):
+            index = socket.if_nametoindex(device)
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        (row,) = handles.ask(namespace, "neigh", "get", family=family, dst=ip, ifindex=index)
+    except OSError as error:
+        if error.errno in (None, errno.ENOENT, errno.ENODEV):  # the first is if_nametoindex's, in Python 3.11
+            return None
+        raise
+    return None if row["state"] & _UNKNOWN else row.get("lladdr")
 
 
 def _forget(handles: Handles, namespace: str, family: int, gone: Collection[str]) -> None:

@@ -10,9 +10,11 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import ClassVar
 
-from vipnet.addresses import parse_ip4
+from vipnet.addresses import format_ip, parse_ip4
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
-from vipnet.intents import EipMapping, Intent, Released
+from vipnet.evidence import Finding, Need, Sighting
+from vipnet.intents import EipMapping, Intent, Released, VipBinding
+from vipnet.packets import Packet, Step
 from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
 from vipnet.views import Counters
@@ -20,15 +22,17 @@ from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import is_connected
 from vipnet_kernel.namespaces import exists, identity, listed
-from vipnet_kernel.neighbours import forget_neighbours
+from vipnet_kernel.neighbours import forget_neighbours, neighbour
 from vipnet_nftables import names
 from vipnet_nftables.announcements import Announcements, answered_for
 from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Element, NativeEntry, target_of
+from vipnet_nftables.evidence import find
 from vipnet_nftables.link_entries import Namespace, Vlan
 from vipnet_nftables.memory import Memory, snapshot
 from vipnet_nftables.metering import count
+from vipnet_nftables.passage import passage
 from vipnet_nftables.port_entries import Attachment
 from vipnet_nftables.reader import Reading, read_system
 from vipnet_nftables.rules import Rules
@@ -144,6 +148,23 @@ class NftablesBackend(Backend[NativeEntry]):
         """Ask the routers that EIPs have left what was counted there: the elements that `steps` leaves for last."""
         there = ((item.eip_id, item.vpc_id, item.eip) for item in ended)
         return {id: count(vpc_id, eip) for id, vpc_id, eip in there if id is not None and eip is not None}
+
+    def passage(self, packet: Packet, step: Step) -> Sequence[Need[NativeEntry]]:
+        """Say which links, routes, settings and elements carry, admit, guard or lead a packet at a stage."""
+        return passage(packet, step, self._owner)
+
+    def evidence(self, entries: Sequence[NativeEntry]) -> Mapping[str, Finding]:
+        """Look for entries by key: elements with what they count, without nft; links, routes and rules of their namespaces."""
+        return find(self._handles, self._host, entries)
+
+    def holder(self, vip: VipBinding, version: int) -> Sighting | None:
+        """Ask the VPC's router whose MAC it has for a VIP: gratuitous ARP of members alone moves that."""
+        router, leg = names.router_namespace(vip.vpc_id), names.subnet_leg(vip.network_id)
+        ip = vip.ip if version == 4 else vip.ip6
+        if ip is None or not exists(router):
+            return None
+        mac = neighbour(self._handles, router, leg, format_ip(version, ip))
+        return None if mac is None else Sighting(mac, f"{format_ip(version, ip)} dev {leg} lladdr {mac} in {router}")
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Announce EIPs that are answered for by gratuitous ARP, as `apply` does by itself."""

@@ -17,7 +17,7 @@ from vipnet_nftables.entries import Element
 from vipnet_nftables.metering import LOST, limit_words
 from vipnet_nftables.ruleset import TABLES, Kind, declaration
 
-__all__ = ["TABLE", "Listing", "Refusal", "kind_of", "listing", "surplus", "transact"]
+__all__ = ["TABLE", "Listing", "Refusal", "kind_of", "listing", "surplus", "tables_of", "transact"]
 
 TABLE = "vipnet"
 
@@ -83,6 +83,12 @@ def _identity(row: str) -> tuple[str, str, str]:
 def _shape(row: str) -> dict[str, Any]:
     noun, body = json.loads(row)
     return {name: value for name, value in body.items() if (noun, name) != ("chain", "policy")}
+
+
+def tables_of(form: frozenset[str]) -> frozenset[str]:
+    """The families of which a listing shows our table."""
+    rows = (json.loads(row) for row in form)
+    return frozenset(body["family"] for noun, body in rows if noun == "table")
 
 
 def transact(namespace: str, lines: Sequence[str]) -> Refusal | None:

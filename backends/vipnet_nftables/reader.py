@@ -24,7 +24,7 @@ from vipnet_nftables.route_entries import KINDS, PROTOCOL, ROUTE_TABLES, SCOPES,
 from vipnet_nftables.rules import is_host_intact
 from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
 
-__all__ = ["Reading", "read_system"]
+__all__ = ["Reading", "read_system", "routes_of", "rules_of"]
 
 T = TypeVar("T")
 
@@ -142,10 +142,20 @@ def _namespace(name: str, owner: str, found: Inventory) -> Iterator[NativeEntry]
     for link in found.links.values():
         if link.name != "lo":
             yield from (Address(name, link.name, address) for address in link.addresses)
-    yield from (_route(name, route) for route in found.routes if route.protocol == PROTOCOL)
-    yield from (_rule(name, rule) for rule in found.rules if _FIRST_PREF <= rule.priority <= _LAST_PREF)
+    yield from routes_of(name, found)
+    yield from rules_of(name, found)
     yield from _settings(name, found)
     yield from _rules(name)
+
+
+def routes_of(namespace: str, found: Inventory) -> Iterator[Route]:
+    """Our routes of a namespace."""
+    return (_route(namespace, route) for route in found.routes if route.protocol == PROTOCOL)
+
+
+def rules_of(namespace: str, found: Inventory) -> Iterator[Rule]:
+    """Our routing rules of a namespace."""
+    return (_rule(namespace, rule) for rule in found.rules if _FIRST_PREF <= rule.priority <= _LAST_PREF)
 
 
 def _route(namespace: str, row: RouteRow) -> Route:

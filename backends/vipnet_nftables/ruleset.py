@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 
 from vipnet.model import AccessMode
 
-__all__ = ["CAME_IN", "GATEWAY", "HOST", "ROUTED", "TABLES", "Kind", "declaration", "router_kind"]
+__all__ = ["CAME_IN", "GATEWAY", "HOST", "ROUTED", "TABLES", "Kind", "declaration", "kinds", "router_kind"]
 
 Kind = Literal["host", "gateway", "router-eip", "router-distgw", "router-eip-distgw", "router-none"]
 
@@ -275,6 +275,11 @@ _FORWARD: Final[dict[AccessMode, str]] = {
 def router_kind(mode: AccessMode) -> Kind:
     """The kind of a router's rules."""
     return _ROUTER_KINDS[mode]
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Every kind of namespace."""
+    return get_args(Kind)
 
 
 def declaration(kind: Kind) -> str:

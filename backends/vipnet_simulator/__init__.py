@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from vipnet.packets import Delivered, Dropped, Packet, Reason, Stage, Step, Verdict
 from vipnet_simulator.driver import SimulatorBackend
 from vipnet_simulator.entry import DamagedLine, Installed, SimulatorEntry
-from vipnet_simulator.packets import Delivered, Dropped, Packet, Reason, Stage, Step, Verdict
 from vipnet_simulator.world import World
 
 __all__ = [

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vipnet.backend import Backend, BackendContext, check_options
+from vipnet.evidence import Finding
 from vipnet.intents import Intent
 from vipnet.plan import TargetPlan
 from vipnet_simulator import statefile
@@ -46,6 +47,11 @@ class SimulatorBackend(Backend[SimulatorEntry]):
         self._shelf.change(put, gone)
         return {}
 
+    def evidence(self, entries: Sequence[SimulatorEntry]) -> Mapping[str, Finding]:
+        """Look entries up by key."""
+        there = self._shelf.find([entry.key for entry in entries])
+        return {entry.key: _finding(entry, there.get(entry.key)) for entry in entries}
+
     def counts(self) -> dict[str, int]:
         return self._shelf.counts()
 
@@ -59,6 +65,12 @@ class SimulatorBackend(Backend[SimulatorEntry]):
         return self._shelf.adopt(stamp)
 
 
+def _finding(entry: SimulatorEntry, there: SimulatorEntry | None) -> Finding:
+    if there is None:
+        return Finding("missing")
+    return Finding("installed") if there == entry else Finding("different", there.text)
+
+
 class _Memory:
     """Entries of this process."""
 
@@ -67,6 +79,9 @@ class _Memory:
 
     def entries(self) -> Mapping[str, SimulatorEntry]:
         return self._entries
+
+    def find(self, keys: Iterable[str]) -> Mapping[str, SimulatorEntry]:
+        return {key: self._entries[key] for key in keys if key in self._entries}
 
     def change(self, put: Mapping[str, SimulatorEntry], gone: Iterable[str]) -> None:
         for key in gone:
@@ -100,6 +115,10 @@ class _File:
             self._seen, entries = statefile.load(self._path, decode)
             self._entries, self._known = {entry.key: entry for entry in entries}, True
         return self._entries
+
+    def find(self, keys: Iterable[str]) -> Mapping[str, SimulatorEntry]:
+        found = statefile.found(self._path, map(key_of, keys), decode)
+        return {entry.key: entry for entry in found}
 
     def change(self, put: Mapping[str, SimulatorEntry], gone: Iterable[str]) -> None:
         self._entries = None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from vipnet.addresses import format_ip, ip_of
 from vipnet.backend import Backend
 from vipnet.intents import PortSecurity
+from vipnet.packets import OUTSIDE, Delivered, Packet, Protocol, Verdict
 from vipnet.testing import frames
 from vipnet.testing.probe import Announcement, Answer, Complaint, Frame, IcmpError
 from vipnet.testing.scene import Scene
 from vipnet_simulator.entry import Installed, SimulatorEntry
-from vipnet_simulator.packets import OUTSIDE, Delivered, Packet, Protocol, Verdict
 from vipnet_simulator.world import Connection, World
 
 __all__ = ["SimulatedProbe"]

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from vipnet.errors import DataplaneError
 
-__all__ = ["COUNT", "Identity", "Row", "change", "counts", "identity", "load"]
+__all__ = ["COUNT", "Identity", "Row", "change", "counts", "found", "identity", "load"]
 
 R = TypeVar("R")
 
@@ -32,6 +32,7 @@ _TABLE = (
 )
 _INDEX = "CREATE INDEX entries_target ON entries (target)"
 COUNT = "SELECT target, count(*) FROM entries GROUP BY target"  # the index says it, no row is read
+_GET = "SELECT key, line FROM entries WHERE key = CAST(? AS TEXT)"
 _DELETE = "DELETE FROM entries WHERE key = CAST(? AS TEXT)"
 _PUT = "INSERT OR REPLACE INTO entries VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?)"
 # Text is given and taken as bytes: what people write into the file need not be UTF-8.
@@ -75,6 +76,18 @@ def load(path: Path, read: Callable[[bytes, bytes], R]) -> tuple[Identity | None
             sql.execute("BEGIN")
             rows = sql.execute("SELECT key, line FROM entries ORDER BY key") if _has_table(sql, path) else ()
             return _identity(path, descriptor), list(starmap(read, rows))
+
+
+def found(path: Path, keys: Iterable[bytes], read: Callable[[bytes, bytes], R]) -> list[R]:
+    """Return what `read` makes of the rows of these keys, as far as they are there. Raises DataplaneError as `load` does."""
+    with _naming(path), _descriptor(path) as descriptor:
+        if descriptor is None:
+            return []
+        with _database(path) as sql:
+            sql.execute("BEGIN")
+            if not _has_table(sql, path):
+                return []
+            return list(starmap(read, (row for key in keys for row in sql.execute(_GET, (key,)))))
 
 
 def counts(path: Path) -> dict[str, int]:

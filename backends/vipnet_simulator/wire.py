@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from vipnet_simulator.packets import Packet, Protocol
+from vipnet.packets import Packet, Protocol
 
 __all__ = ["Forbidden", "Read", "read_frame"]
 

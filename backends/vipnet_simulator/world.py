@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from vipnet_simulator.entry import SimulatorEntry
-from vipnet_simulator.index import Index, Place, build_index
-from vipnet_simulator.journey import Journey
-from vipnet_simulator.packets import OUTSIDE, Delivered, Dropped, Packet, Step, Verdict
+from vipnet.packets import Delivered, Dropped, IntentIndex, Journey, Packet, Place, Step, Verdict
+from vipnet_simulator.entry import Installed, SimulatorEntry
 from vipnet_simulator.wire import Forbidden, read_frame
 
-__all__ = ["LEG", "Connection", "World"]
-
-LEG = "leg:"
-"""`from_` of a frame from the physical leg of a classic network: this and the network's id."""
+__all__ = ["Connection", "World"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +29,7 @@ class World:
     """Answers packet questions. `announced` says which NIC announced a VIP last, by network, IP version and address."""
 
     def __init__(self, entries: Iterable[SimulatorEntry], *, announced: Mapping[Place, str] | None = None) -> None:
-        self._index: Index = build_index(entries)
+        self._index = _in_force(entries)
         self._holders: dict[Place, str] = dict(announced or {})
         self._connections: set[Connection] = set()
 
@@ -58,18 +53,18 @@ class World:
         read = read_frame(frame)
         if isinstance(read, Forbidden):
             return Dropped(reason="forbidden-frame", steps=(Step("port-security", f"dropped: {read.why}"),))
-        port = self._index.ports.get(from_)
+        port = self._index.port(from_)
         if port is None or read.to_everyone:
             return self.send(replace(read.packet, everyone=read.to_everyone), from_=from_)
         if read.to == self.router_mac(from_):
             return self.send(read.packet, from_=from_)
-        target = next((other.nic_id for other in self._index.ports_of[port.network_id] if other.mac == read.to), read.to)
+        target = next((other.nic_id for other in self._index.ports_of(port.network_id) if other.mac == read.to), read.to)
         return self.send(replace(read.packet, onto=target), from_=from_)
 
     def router_mac(self, nic_id: str) -> str | None:
         """The MAC of the router in the subnet of a NIC."""
-        port = self._index.ports.get(nic_id)
-        gateway = None if port is None else self._index.gateways.get(port.network_id)
+        port = self._index.port(nic_id)
+        gateway = None if port is None else self._index.gateway(port.network_id)
         return None if gateway is None else gateway.mac
 
     def connect(self, packet: Packet, *, from_: str) -> Connection | Dropped:
@@ -87,34 +82,29 @@ class World:
 
     def replace_entries(self, entries: Iterable[SimulatorEntry]) -> None:
         """Let these entries be installed instead. Who may hold a VIP no more does not; what led elsewhere is cut."""
-        self._index = build_index(entries)
+        self._index = _in_force(entries)
         self._holders = {place: nic_id for place, nic_id in self._holders.items() if self._may_hold(place, nic_id)}
         self._cut()
 
     def presume_holders(self) -> World:
         """The same world, in which the first member holds each VIP that nobody announced: keepalived's first choice."""
-        presumed = {place: vip.members[0].nic_id for place, vip in self._index.vips.items() if vip.members}
+        presumed = {place: vip.members[0].nic_id for place, vip in self._index.vips() if vip.members}
         world = World((), announced=presumed | self._holders)
         world._index = self._index
         return world
 
     def _follow(self, packet: Packet, from_: str) -> Verdict:
-        journey = Journey(self._index, self._holders, packet)
-        if from_ == OUTSIDE:
-            return journey.from_outside()
-        if from_.startswith(LEG):
-            return journey.from_leg(from_.removeprefix(LEG))
-        return journey.from_port(from_)
+        return Journey(self._index, self._holders.get, packet).follow(from_)
 
     def _learn(self, packet: Packet, from_: str) -> None:
-        port = self._index.ports.get(from_)
+        port = self._index.port(from_)
         place = None if port is None else (port.network_id, packet.version, packet.src)
         if place is not None and self._may_hold(place, from_):
             self._holders[place] = from_
             self._cut()
 
     def _may_hold(self, place: Place, nic_id: str) -> bool:
-        vip = self._index.vips.get(place)
+        vip = self._index.vip(place)
         return vip is not None and nic_id in {member.nic_id for member in vip.members}
 
     def _cut(self) -> None:
@@ -123,3 +113,8 @@ class World:
     def _goes_on(self, connection: Connection) -> bool:
         now = self._follow(connection.packet, connection.from_)
         return isinstance(now, Delivered) and replace(now, steps=connection.verdict.steps) == connection.verdict
+
+
+def _in_force(entries: Iterable[SimulatorEntry]) -> IntentIndex:
+    """The intents of entries; a DamagedLine is in force nowhere."""
+    return IntentIndex(entry.intent for entry in entries if isinstance(entry, Installed))

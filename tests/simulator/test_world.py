@@ -10,10 +10,9 @@ import pytest
 from vipnet.addresses import parse_ip
 from vipnet.intents import Intent, PortSecurity, SubnetRouting, SubnetSwitching
 from vipnet.model import DEFAULT_VPC
+from vipnet.packets import OUTSIDE, ROUTER, VRRP_GROUP
 from vipnet.testing import Scene, standard_scene
 from vipnet_simulator import DamagedLine, Delivered, Dropped, Installed, Packet, Reason, World
-from vipnet_simulator.journey import VRRP_GROUP
-from vipnet_simulator.packets import OUTSIDE, ROUTER
 
 SCENE = standard_scene()
 VIP, EIP, WORLD = "192.168.7.246", "203.0.113.100", "198.51.100.7"
@@ -92,7 +91,8 @@ def test_an_eip_leads_to_the_holder_and_says_why() -> None:
     assert isinstance(verdict, Delivered)
     assert (verdict.to, verdict.src, verdict.dst) == ((_nic("a"),), _ip(WORLD), _ip(VIP))
     evidence = [step.evidence for step in verdict.steps]
-    assert evidence == [f"eip:{SCENE.eips[0].id}", f"vip:{SCENE.group('red').vip_id}", f"port:{_nic('a')}"]
+    mapping, subnet = f"eip:{SCENE.eips[0].id}", f"subnet:{SCENE.segment('red-web').id}"
+    assert evidence == [mapping, mapping, subnet, f"vip:{SCENE.group('red').vip_id}", f"port:{_nic('a')}"]
 
 
 def test_routers_answer_arp_for_eips_and_gateways() -> None:

@@ -63,6 +63,8 @@ GOALS = (
     "server-detach-network s2 --net n2",
     "server-join-groups s2 --group g1",
     "keepalived-config g1 s1",
+    "trace --from external --dst 203.0.113.2 --dport 80",
+    "trace --from s1 --proto 112",
     "instancegroup-create-eip g1 --bandwidth 5",
     "instancegroup-dissociate-eip g1",
     "instancegroup-associate-eip g1 --eip-id e1",
@@ -146,6 +148,8 @@ _BY_METAVAR: dict[str, _Pools] = {
     "TIME": (DURATIONS, ODD_DURATIONS),
     "N": (NUMBERS, ODD_NUMBERS),
     "MBPS": (NUMBERS, ODD_NUMBERS),
+    "PORT": (("1", "80", "65535"), ("0", "65536", *ODD_NUMBERS)),
+    "tcp|udp|icmp|arp|112": (("tcp", "udp", "icmp", "arp", "112"), ("TCP", "6", "sctp", "vrrp")),
     "SECONDS": (("1", "0.1", "40.95"), ("0", "-1", "nan", "inf", "1e999", "0.001", "41", "١")),
     "COMMAND": (COMMANDS_OF_CHECK, HOSTILE),
     "FILE": (("model.json", "model.yaml"), ("broken.json", "broken.db", "/dev/null", ".")),
@@ -153,7 +157,7 @@ _BY_METAVAR: dict[str, _Pools] = {
 }
 _FITTING = {
     "NETWORK": ("n1", "n1", "n2", "pub"),
-    "SERVER": ("s1", "s2", "s3"),
+    "SERVER": ("s1", "s2", "s3", "external"),
     "GROUP": ("g1", "g2", "g3"),
     "EIP": ("e1",),
     "HOST": ("h1",),

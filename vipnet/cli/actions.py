@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from vipnet.cli.output import NOT_EMPTY, REFUSED, line, show, show_plan
+from vipnet.cli.output import NOT_EMPTY, REFUSED, line, show, show_plan, show_trace
 from vipnet.cli.progress import watched
 from vipnet.cli.settings import Settings
 from vipnet.cli.shapes import Removed
@@ -16,7 +16,7 @@ from vipnet.errors import NotSupportedError
 if TYPE_CHECKING:
     from vipnet.controller import Controller
 
-__all__ = ["apply", "backends", "call", "demo", "opened", "plan", "preview"]
+__all__ = ["apply", "backends", "call", "demo", "opened", "plan", "preview", "trace"]
 
 
 def call(settings: Settings, method: str, columns: Sequence[str], given: Sequence[Any], options: Mapping[str, Any]) -> int:
@@ -50,6 +50,14 @@ def apply(settings: Settings, *, audit: bool = False) -> int:
     with opened(settings) as cloud:
         done = cloud.apply(audit=audit)
     show(done, output=settings.output)
+    return 0
+
+
+def trace(settings: Settings, **options: Any) -> int:
+    """Print the way of a packet; it changes nothing, so --dry-run makes no difference."""
+    with opened(settings) as cloud:
+        way = cloud.trace(**options)
+    show_trace(way, output=settings.output)
     return 0
 
 

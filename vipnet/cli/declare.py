@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from keyword import iskeyword
 from typing import Any, Literal
 
 __all__ = ["Action", "Option", "Section", "Verb", "action", "change", "flag", "many", "number", "read", "required", "text"]
@@ -32,7 +33,7 @@ class Option:
     def keyword(self) -> str:
         """The library's name of it."""
         name = self.flag.removeprefix("--").replace("-", "_")
-        return name + "s" if self.kind == "many" else name
+        return name + "s" if self.kind == "many" else f"{name}_" if iskeyword(name) else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

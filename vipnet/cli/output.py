@@ -10,7 +10,7 @@ import dataclasses
 import json
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
 
 from vipnet.cli.settings import OutputFormat
@@ -22,6 +22,8 @@ from vipnet.plan import Plan
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from vipnet.views import TraceStepView, TraceView
 
 __all__ = [
     "BUG",
@@ -36,6 +38,7 @@ __all__ = [
     "show",
     "show_plan",
     "show_text",
+    "show_trace",
 ]
 
 REFUSED = 1
@@ -64,6 +67,26 @@ def show_plan(plan: Plan[Any], *, output: OutputFormat, warnings: Sequence[str] 
         return
     _write(sys.stdout, painted_plan(f"{plan}\n", sys.stdout))
     _warn(warnings)
+
+
+def show_trace(way: TraceView, *, output: OutputFormat) -> None:
+    """Print the way of a packet: what becomes of it, and under each stage what that rests on."""
+    if output == "json":
+        _show_json(_plain(way))
+        return
+    end = f"to {way.to or 'nobody'}" if way.verdict == "delivered" else f"({way.reason})"
+    colour = "green" if way.verdict == "delivered" else "red"
+    _write(sys.stdout, f"{painted(way.verdict, colour, sys.stdout)} {end}, {way.src} > {way.dst}\n")
+    rows = [row for step in way.steps for row in _trace_rows(step)]
+    _print(console := _console(), _table(console, ("stage", "what"), rows))
+    _warn(way.warnings)
+
+
+def _trace_rows(step: TraceStepView) -> Iterator[tuple[str, str]]:
+    yield step.stage, step.action
+    for one in step.evidence:
+        where = f" ({one.target})" if one.target else ""
+        yield " ", f"  {one.state}: {one.entry}{where}{f': {one.detail}' if one.detail else ''}"
 
 
 def show_text(text: str, value: object, *, output: OutputFormat) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "installed",
     "planned",
     "scripted",
+    "traced",
 ]
 
 
@@ -109,6 +110,13 @@ def applied() -> Any:
     from vipnet.reports import ApplyReport
 
     return ApplyReport
+
+
+def traced() -> Any:
+    """Of a trace."""
+    from vipnet.views import TraceView
+
+    return TraceView
 
 
 def installed() -> Any:

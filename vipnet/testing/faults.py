@@ -8,7 +8,9 @@ from typing import Any, TypeVar, get_args
 
 from vipnet.backend import Backend, Capability
 from vipnet.errors import DataplaneError
-from vipnet.intents import EipMapping, Intent, Released
+from vipnet.evidence import Finding, Need, Sighting
+from vipnet.intents import EipMapping, Intent, Released, VipBinding
+from vipnet.packets import Packet, Step
 from vipnet.plan import Entry, Plan, TargetPlan
 from vipnet.views import Counters
 
@@ -96,6 +98,17 @@ class FaultyBackend(Backend[E]):
     def closed(self, ended: Iterable[Released]) -> Mapping[str, Counters]:
         self._check_readable()
         return self.inner.closed(ended)
+
+    def passage(self, packet: Packet, step: Step) -> Sequence[Need[E]]:
+        return self.inner.passage(packet, step)
+
+    def evidence(self, entries: Sequence[E]) -> Mapping[str, Finding]:
+        self._check_readable()
+        return self.inner.evidence(entries)
+
+    def holder(self, vip: VipBinding, version: int) -> Sighting | None:
+        self._check_readable()
+        return self.inner.holder(vip, version)
 
     def announce(self, intents: Iterable[Intent]) -> None:
         self.inner.announce(intents)

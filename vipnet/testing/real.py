@@ -171,6 +171,44 @@ class RealProbe:
         heard = {name: _drain(ear).count(mark) for name, ear in self._ears.items() if name != sender}
         return frozenset(name for name, times in heard.items() if times >= len(sent))
 
+    def arrives(self, sender: str, dst: str, *, src: str | None = None) -> frozenset[str]:
+        """Send one datagram and return the machines that it comes to, whether or not they answer."""
+        mark = self._listening()
+        with self._socket(sender, dst, src, socket.SOCK_DGRAM) as datagrams:
+            try:
+                datagrams.sendto(mark, (dst, PORT))
+            except OSError:
+                return frozenset()
+            return self._listeners(sender, mark)
+
+    def arrives_raw(self, sender: str, frame: Frame) -> frozenset[str]:
+        """Send a frame and return the machines that it comes to, also where nothing else gets through to tell."""
+        mark = self._listening()
+        source = self._mac(sender) if frame.mac is None else frames.mac_bytes(frame.mac)
+        self._emit(sender, frames.build(frame, source=source, target=self._target(sender, frame.onto), mark=mark))
+        return self._listeners(sender, mark)
+
+    def forget(self) -> None:
+        """Let every machine forget the MACs that it knows."""
+        for node in self._nodes.values():
+            node.run("ip", "neigh", "flush", "all")
+
+    def _listening(self) -> bytes:
+        for ear in self._ears.values():
+            _drain(ear)
+        return os.urandom(8)
+
+    def _listeners(self, sender: str, mark: bytes) -> frozenset[str]:
+        """Who hears it until nothing comes any more, and at least one round after the first."""
+        heard: dict[str, bytes] = dict.fromkeys(self._ears, b"")
+        deadline, first = time.monotonic() + SILENCE, True
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+            heard = {name: said + _drain(self._ears[name]) for name, said in heard.items()}
+            if first and any(mark in said for said in heard.values()):
+                deadline, first = time.monotonic() + 0.05, False
+        return frozenset(name for name, said in heard.items() if name != sender and mark in said)
+
     def _check_that_it_is_heard(self, sender: str) -> None:
         # What comes after the frame, the same way, is answered: so the frame itself was dealt with before.
         known = self._scene.eips[0].ip if sender == OUTSIDE else self._gateway(sender)

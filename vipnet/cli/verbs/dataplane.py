@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vipnet.cli import actions, shapes
-from vipnet.cli.declare import Section, action, flag, read, text
+from vipnet.cli.declare import Section, action, flag, number, read, required, text
 
 __all__ = ["DATA_PLANE"]
 
@@ -27,6 +27,19 @@ DATA_PLANE = Section(
             flag("--audit", "read everything back"),
         ),
         read("status", "status", "Show what is stored, programmed, pending and adrift.", "status"),
+        action(
+            "trace",
+            actions.trace,
+            shapes.traced,
+            "Follow a packet through the model and the data plane, stage by stage; send nothing.",
+            "trace --from external --dst 203.0.113.100 --proto tcp --dport 80",
+            required("--from", "SERVER", "where the packet starts: a server, or external, beyond the uplinks"),
+            text("--src", "IP", "source address (default: the server's own; from external some public one)"),
+            text("--dst", "IP", "destination address (of 112 by default VRRP's group)"),
+            text("--proto", "tcp|udp|icmp|arp|112", "protocol; arp is neighbour discovery too, 112 is VRRP (default tcp)"),
+            number("--sport", "PORT", "source port of tcp or udp"),
+            number("--dport", "PORT", "destination port of tcp or udp"),
+        ),
         action(
             "backends", actions.backends, shapes.installed, "List the installed backends and whether they work here.", "backends"
         ),

@@ -6,16 +6,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vipnet.addresses import format_ip
+from vipnet.intents import Intent
 
-__all__ = ["OUTSIDE", "ROUTER", "Delivered", "Dropped", "Packet", "Protocol", "Reason", "Stage", "Step", "Verdict"]
+__all__ = ["LEG", "OUTSIDE", "ROUTER", "Delivered", "Dropped", "Packet", "Protocol", "Reason", "Stage", "Step", "Verdict"]
 
 Protocol = Literal["tcp", "udp", "icmp", "vrrp", "arp", "other"]
 """`arp` stands for ARP and for neighbour discovery: `src` announces or asks, `dst` is asked for."""
 
-Stage = Literal["port-security", "vrrp-guard", "segment", "leg", "uplink", "router", "nat", "holder", "deliver"]
+Stage = Literal[
+    "port-security",  # at the server's port: is it the port's own MAC and address?
+    "vrrp-guard",  # VRRP goes to members of the sender's groups alone
+    "segment",  # to every port of the segment
+    "leg",  # at the physical leg of a classic network
+    "uplink",  # at an uplink, in or out
+    "router",  # in the VPC's router
+    "dnat",  # an EIP becomes its VIP
+    "hairpin",  # the source becomes the gateway, within the VPC
+    "snat",  # a VIP becomes its EIP
+    "masquerade",  # a server becomes the uplink's address
+    "holder",  # who has the VIP now
+    "deliver",  # at the receiver
+]
 
 Reason = Literal[
     "port-security",  # not the port's own MAC or address
+    "forbidden-frame",  # of a kind that no port may send: tagged, a router advertisement, ...
     "forbidden-frame",  # of a kind that no port may send: tagged, a router advertisement, ...
     "not-addressed-to-port",  # the frame came to a port whose address it does not carry
     "unmapped",  # a public address that no mapping answers for
@@ -33,6 +48,9 @@ OUTSIDE = "outside"
 
 ROUTER = "router"
 """A VPC's router itself: it answers for gateways and EIPs."""
+
+LEG = "leg:"
+"""Where a frame from the physical leg of a classic network starts: this and the network's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +87,27 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one stage did, and the key of the entry that made it do so ("": none did)."""
+    """What one stage did, and the intents that it rests on, the one that decided first.
+
+    `src` and `dst` are the packet's as it comes to the stage; `to` is the receiver that a step is about, if it is.
+    """
 
     stage: Stage
     action: str
-    evidence: str = ""
+    intents: tuple[Intent, ...] = ()
+    src: int = 0
+    dst: int = 0
+    to: str = ""
+
+    @property
+    def evidence(self) -> str:
+        """The id of the intent that decided ("": none did)."""
+        return self.intents[0].id if self.intents else ""
+
+    @property
+    def is_drop(self) -> bool:
+        """Whether the packet ends here."""
+        return self.action.startswith("dropped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
