@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vipnet.testing.contract import SystemTests
     from vipnet.testing.controlled import ControlledNetwork
     from vipnet.testing.network import NetworkUnderTest
+    from vipnet.testing.stage import Stage
     from vipnet.testing.system import System
 
 __all__: list[str] = []
@@ -92,6 +93,19 @@ def controlled(request: pytest.FixtureRequest) -> Iterator[ControlledNetwork]:
 
     with ExitStack() as stack:
         yield stack.enter_context(ControlledNetwork(_system(request, stack), standard_scene()))
+
+
+@pytest.fixture(scope="class")
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """The busy scene on a host of its own, for promises about time; made and changed by the verbs of a Controller."""
+    from vipnet.testing.host import HostSystem
+    from vipnet.testing.stage import Stage
+
+    with ExitStack() as stack:
+        system = _system(request, stack)
+        if not isinstance(system, HostSystem):
+            raise pytest.UsageError(f"{request.node.nodeid} must be about a HostSystem: its packets take their time")
+        yield stack.enter_context(Stage(system))
 
 
 def _tests(request: pytest.FixtureRequest) -> type[SystemTests]:
