@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def site(lab: Lab) -> Site:
 
 
 @contextmanager
-def deleted_routes(space: str) -> Iterator[list[bytes]]:
+def deleted_routes(space: str) -> Generator[list[bytes], None, None]:
     """The routes that go in a namespace meanwhile, as the kernel tells it."""
     found: list[bytes] = []
     with entered(space):
