@@ -25,7 +25,8 @@ KINDS = [kind for kind in get_args(Kind) if not kind.startswith("kill")]
 
 def opened(folder: Path, backend: DictBackend) -> Controller:
     store = open_store(f"sqlite:///{folder / 's.db'}")
-    return Controller(config=Config(), store=store, backend=backend, world=World(clock=lambda: 1e9, new_id=lambda: str(uuid.uuid4())))
+    world = World(clock=lambda: 1e9, new_id=lambda: str(uuid.uuid4()))
+    return Controller(config=Config(), store=store, backend=backend, world=world)
 
 
 @pytest.fixture

@@ -309,7 +309,7 @@ class Controller(AllVerbs):
             ) from error
 
     def _mark(self, done: Programmed) -> None:
-        """Mark what is programmed. Without the last steps there is no stamp: who fails or dies at them leaves them to a resync."""
+        """Mark what is programmed. Before the last steps there is no stamp: who dies at them leaves them to a resync."""
         stamp = "" if done.last else self._plane.stamp()
         self._store.finish([pending.revision for pending in self._pending], stamp, done.closing)
         self._pending = []

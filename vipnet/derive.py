@@ -285,7 +285,7 @@ def _left(old: PortSecurity, new: PortSecurity | None) -> Iterator[Released]:
     kept, kept6 = ((), ()) if new is None else (new.ips, new.ip6s)
     for ip in old.ips:
         if ip not in kept:
-            yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None)
+            yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None, mac=old.mac)
     for ip in old.ip6s:
         if ip not in kept6:
-            yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None, version=6)
+            yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None, version=6, mac=old.mac)

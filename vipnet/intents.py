@@ -184,7 +184,8 @@ class Released:
     """An address whose old life has ended and must not leak: unmapped, moved to another VPC, or taken from a port.
 
     `eip` is the public address of a mapping that went (None: a private address left a port), `ip` the private one, of IP
-    `version`. `eip_id` is set when the EIP left its VPC's router, where it was counted.
+    `version`. `eip_id` is set when the EIP left its VPC's router, where it was counted. `mac` is that of the port which the
+    address was taken from: who else has it is not concerned. None: not known, so everybody is.
     """
 
     vpc_id: str
@@ -193,3 +194,4 @@ class Released:
     eip: int | None
     version: Literal[4, 6] = 4
     eip_id: str | None = None
+    mac: str | None = None

@@ -18,13 +18,16 @@ _UNKNOWN = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED of linux/neighbour.h."""
 
 
-def forget_neighbours(handles: Handles, namespace: str, ips: Collection[tuple[int, int]]) -> None:
-    """Drop the neighbour entries of addresses, (IP version, address), on whatever interface. Raises DataplaneError."""
+def forget_neighbours(handles: Handles, namespace: str, gone: Collection[tuple[int, int, str | None]]) -> None:
+    """Drop the neighbour entries of addresses, on whatever interface: (IP version, address, MAC). Raises DataplaneError.
+
+    An entry that knows of another MAC stays, for its packets would be lost that are on their way; MAC None: of any.
+    """
     for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
-        gone = frozenset(format_ip(version, ip) for of, ip in ips if of == version)
-        if gone:
+        known = frozenset((format_ip(version, ip), mac) for of, ip, mac in gone if of == version)
+        if known:
             try:
-                handles.work(partial(_forget, handles, namespace, family, gone))
+                handles.work(partial(_forget, handles, namespace, family, known))
             except OSError as error:
                 raise DataplaneError(f"neighbours of {namespace} cannot be dropped: {error.strerror}") from error
 
@@ -50,9 +53,12 @@ def _known(handles: Handles, namespace: str, device: str, ip: str) -> str | None
     return None if row["state"] & _UNKNOWN else row.get("lladdr")
 
 
-def _forget(handles: Handles, namespace: str, family: int, gone: Collection[str]) -> None:
+def _forget(handles: Handles, namespace: str, family: int, gone: Collection[tuple[str, str | None]]) -> None:
     for row in handles.dump(namespace, "neigh", family=family):
-        if (dst := row.get("dst")) and format_ip(4 if family == socket.AF_INET else 6, ip_of(dst)) in gone:
+        if not (dst := row.get("dst")):
+            continue
+        ip = format_ip(4 if family == socket.AF_INET else 6, ip_of(dst))
+        if (ip, None) in gone or (ip, row.get("lladdr")) in gone:
             try:
                 handles.ask(namespace, "neigh", "del", family=family, dst=dst, ifindex=row["ifindex"])
             except OSError as error:

@@ -184,7 +184,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def _flush(self, router: str, items: Sequence[Released]) -> None:
         cut_connections(router, {(item.eip, item.ip) for item in items if item.eip is not None})
-        forget_neighbours(self._handles, router, {(item.version, item.ip) for item in items if item.eip is None})
+        forget_neighbours(self._handles, router, {(item.version, item.ip, item.mac) for item in items if item.eip is None})
 
     def _look(self) -> Reading:
         before = snapshot([self._host, *listed(names.NAMESPACE)])

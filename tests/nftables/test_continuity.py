@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
 
-from tests.nftables.conftest import Lab, uplink_in_use
-from tests.nftables.test_driver import VIP, Site, nft
+from tests.nftables.conftest import Lab, ask_udp, ip, uplink_in_use
+from tests.nftables.test_driver import EIP, VIP, Site, nft
+from vipnet.intents import Released
 from vipnet_kernel.namespaces import entered
 
 pytestmark = pytest.mark.root
@@ -28,7 +30,7 @@ def site(lab: Lab) -> Site:
 
 
 @contextmanager
-def deleted_routes(space: str) -> Iterator[list[bytes]]:
+def deleted_routes(space: str) -> Generator[list[bytes], None, None]:
     """The routes that go in a namespace meanwhile, as the kernel tells it."""
     found: list[bytes] = []
     with entered(space):
@@ -55,6 +57,17 @@ def test_another_gateway_leaves_the_way_to_its_subnet(lab: Lab, site: Site) -> N
     assert gone  # of the old address
     assert not [route for route in gone if socket.inet_aton("192.168.4.0") in route]
     assert not lab.plan([uplink_in_use(), *after, *site.intents()[len(before) :]])
+
+
+@pytest.mark.parametrize("leaver", ["a", "b"])
+def test_a_member_that_leaves_is_forgotten_and_no_other(lab: Lab, site: Site, leaver: str) -> None:  # P6, P14
+    """A neighbour that goes takes the packets along that it holds."""
+    assert ask_udp(lab.outside, EIP)  # from now on the router knows where the VIP is
+    one = {"a": site.a, "b": site.b}[leaver]
+    gone = Released(vpc_id=site.vpc, network_id=site.net.id, ip=ip(VIP), eip=None, mac=one.mac)
+    lab.change([one.security(VIP)], [one.security()], [gone])
+    known = subprocess.run(["ip", "-n", site.router, "neigh", "show", VIP], capture_output=True, text=True, check=True).stdout
+    assert (site.a.mac in known) is (leaver == "b")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from vipnet.errors import DataplaneError
@@ -10,6 +11,8 @@ from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import inventory
 from vipnet_kernel.namespaces import identity, listed
 from vipnet_nftables import names
+
+__all__ = ["DRIFTS"]
 
 WATCHED = "203.0.113.100"
 
@@ -59,17 +62,20 @@ def a_port_less_at_the_host(host: str) -> None:
         run(["ip", "-n", host, "link", "set", name, "nomaster"])
 
 
-DRIFTS = (
-    a_rule_more_at_the_host,
-    a_chain_more_at_the_host,
-    a_port_more_at_the_host,
-    a_port_less_at_the_host,
-    a_rule_more_in_routers,
-    a_chain_more_in_routers,
-    another_policy_in_routers,
-    an_eip_more_in_routers,
-    a_counter_less_in_routers,
-)
+DRIFTS: Mapping[str, Callable[[str], None]] = {
+    one.__name__.replace("_", " "): one
+    for one in (
+        a_rule_more_at_the_host,
+        a_chain_more_at_the_host,
+        a_port_more_at_the_host,
+        a_port_less_at_the_host,
+        a_rule_more_in_routers,
+        a_chain_more_in_routers,
+        another_policy_in_routers,
+        an_eip_more_in_routers,
+        a_counter_less_in_routers,
+    )
+}
 
 
 def _nft(namespace: str, command: str) -> None:

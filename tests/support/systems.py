@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -43,7 +44,6 @@ class NftablesSystem(HostSystem):
     """A host of namespaces."""
 
     name = "nftables"
-    drifts = DRIFTS
     settings = frozenset(f"bridge/bridge-nf-call-{tables}" for tables in ("arptables", "ip6tables", "iptables"))
 
     def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
@@ -56,6 +56,9 @@ class NftablesSystem(HostSystem):
             "ways out are deleted": lambda: _each(routers, _cut_off),
             "namespaces are deleted": lambda: _each(routers, netns.delete),
         }
+
+    def drifts(self) -> Mapping[str, Callable[[], object]]:
+        return {what: partial(drift, self.lab.host) for what, drift in DRIFTS.items()}
 
 
 def _names(backend: Backend[Any], kind: str) -> list[str]:

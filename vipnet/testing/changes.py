@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -14,10 +14,7 @@ from vipnet.lab import Lab, netns
 from vipnet.model import AccessMode
 from vipnet.transaction import Transaction
 
-__all__ = ["Changes", "Drift", "Home"]
-
-Drift = Callable[[str], object]
-"""Spoils something of the data plane's that belongs to no stream, in the host's namespace of this name."""
+__all__ = ["Changes", "Home"]
 
 _MODES: Final[tuple[AccessMode, ...]] = ("eip", "distgw", "eip-distgw", "none")
 _MOST: Final = {"vpc": 5, "network": 10, "server": 8, "group": 12, "eip": 12, "public": 2}
@@ -42,7 +39,7 @@ class Changes:
 
     `segments` are a network each of VPCs with streams, in which others come and go as well. `watched`: EIPs with streams, of
     which only the limit is changed; `standbys`: groups with streams, each with a server that joins and leaves it and
-    does not hold its VIP. `wide` names an EIP network with room for a crowd.
+    does not hold its VIP. `wide` names an EIP network with room for a crowd. `drifts` is what others do, by its name.
     """
 
     home: Home
@@ -51,7 +48,7 @@ class Changes:
     watched: Sequence[str]
     standbys: Sequence[tuple[str, str]]
     wide: str
-    drifts: Sequence[Drift] = ()
+    drifts: Mapping[str, Callable[[], object]]
     done: Counter[str] = field(default_factory=Counter[str])
     _random: random.Random = field(init=False)
     _count: int = 0
@@ -264,7 +261,7 @@ class Changes:
         self.cloud.status()
 
     def do_drift(self) -> None:
-        self._random.choice(self.drifts)(self.home.lab.host)
+        self.drifts[self._random.choice(list(self.drifts))]()
         self.cloud.apply()
 
     # -------------------------------------------------------------------------------------------- odds and ends

@@ -56,7 +56,6 @@ class BackendContract(
     ContinuityPromises,
     NeighbourPromises,
     RestartPromises,
-    MeteringPromises,
     CommitContract,
     CoreContract,
     SystemTests,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Final
 from vipnet.backend import Backend, BackendContext, Usability
 from vipnet.lab import Lab, netns
 from vipnet.process import missing, run
-from vipnet.testing.changes import Drift
 from vipnet.testing.real import RealProbe
 from vipnet.testing.scene import Scene
 from vipnet.testing.system import System
@@ -66,8 +65,6 @@ class HostSystem(System):
     """
 
     settings: ClassVar[frozenset[str]] = frozenset()
-    drifts: ClassVar[Sequence[Drift]] = ()
-    """What somebody else may do to what is installed, given the host's namespace, while nobody whom it is not about notices."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,6 @@ pytest.register_assert_rewrite(*{f"vipnet.testing.{name}" for name in _ASSERTING
 
 if TYPE_CHECKING:
     from vipnet.backend import Backend
-    from vipnet.testing.changes import Drift
     from vipnet.testing.contract import SystemTests
     from vipnet.testing.controlled import ControlledNetwork
     from vipnet.testing.network import NetworkUnderTest
@@ -100,20 +99,15 @@ def controlled(request: pytest.FixtureRequest) -> Iterator[ControlledNetwork]:
 
 @pytest.fixture(scope="class")
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """The busy scene on a host of its own, for what takes time."""
+    """The busy scene on a host of its own, for promises about time; made and changed by the verbs of a Controller."""
     from vipnet.testing.host import HostSystem
-    from vipnet.testing.stage import opened_stage
+    from vipnet.testing.stage import Stage
 
     with ExitStack() as stack:
         system = _system(request, stack)
-        assert isinstance(system, HostSystem), "what takes time is asked of a HostSystem"
-        yield stack.enter_context(opened_stage(system))
-
-
-@pytest.fixture
-def drifts(request: pytest.FixtureRequest) -> Sequence[Drift]:
-    """What somebody else may do to what is installed while nobody notices."""
-    return getattr(_tests(request).system, "drifts", ())
+        if not isinstance(system, HostSystem):
+            raise pytest.UsageError(f"{request.node.nodeid} must be about a HostSystem: its packets take their time")
+        yield stack.enter_context(Stage(system))
 
 
 def _tests(request: pytest.FixtureRequest) -> type[SystemTests]:

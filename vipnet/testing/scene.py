@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 from uuid import NAMESPACE_URL, uuid5
 
 from vipnet.addresses import parse_ip4, parse_ip6
@@ -281,7 +282,8 @@ def _left(old: PortSecurity, new: PortSecurity | None) -> Iterator[Released]:
     if new is not None:
         left -= {*((4, ip) for ip in new.ips), *((6, ip) for ip in new.ip6s)}
     for version, ip in sorted(left):
-        yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None, version=6 if version == 6 else 4)
+        of: Literal[4, 6] = 6 if version == 6 else 4
+        yield Released(vpc_id=old.vpc_id, network_id=old.network_id, ip=ip, eip=None, version=of, mac=old.mac)
 
 
 def standard_scene(*, ipv6: bool = True) -> Scene:

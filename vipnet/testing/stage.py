@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from vipnet.config import Config
 from vipnet.controller import Controller
-from vipnet.lab import Lab, LabNode
+from vipnet.lab import LabNode
+from vipnet.store import open_store
 from vipnet.testing import frames
-from vipnet.testing.changes import Changes, Drift
+from vipnet.testing.changes import Changes
 from vipnet.testing.controlled import EIP_NETWORK, build, eip_name, scene_config
 from vipnet.testing.host import HostSystem
 from vipnet.testing.network import clear
 from vipnet.testing.probe import OUTSIDE, Announcement
-from vipnet.testing.real import RealProbe
 from vipnet.testing.scene import Group, Scene, SceneEip, Segment, Server, Vpc
 from vipnet.testing.streams import CONTROL, Streams
+from vipnet.testing.system import System
 
-__all__ = ["EIPS", "FREE", "Stage", "busy_scene", "opened_stage"]
+__all__ = ["EIPS", "FREE", "Stage", "busy_scene"]
 
 EIPS: Final = 20
 """EIPs with a stream from outside to each."""
@@ -76,19 +77,20 @@ def busy_scene() -> Scene:
 
 
 class Stage:
-    """The busy scene, programmed by a Controller that can be restarted, with all VIPs held. A context manager."""
+    """The busy scene on a system, programmed by a Controller that can be restarted, with all VIPs held. A context manager."""
 
-    def __init__(self, lab: Lab, probe: RealProbe, config: Config) -> None:
-        self.lab, self.probe, self.scene = lab, probe, busy_scene()
+    def __init__(self, system: HostSystem) -> None:
+        self.system, self.lab, self.scene = system, system.lab, busy_scene()
+        self._config = _config(system, self.scene)
+        self.cloud = self._opened()
+        self.probe = system.probe(self.cloud.backend, self.scene)
         self.control = [
-            lab.add_outside(device="control0", address=f"{ip}/24", name=f"{CONTROL}-{name}")
+            self.lab.add_outside(device="control0", address=f"{ip}/24", name=f"{CONTROL}-{name}")
             for name, ip in (("near", _NEAR), ("far", _FAR))
         ]
-        self._config = config
-        self.cloud = Controller.open(config)
         self._changes: Changes | None = None
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         build(self.cloud, self.scene)
         self.cloud.networks.create(_WIDE, "198.51.100.0/22", server_type="eip")
         for group in self.scene.groups:
@@ -102,7 +104,7 @@ class Stage:
     def restart(self) -> None:
         """Close the Controller and open another one over the same store."""
         self.cloud.close()
-        self.cloud = Controller.open(self._config)
+        self.cloud = self._opened()
 
     def holder(self, group: str) -> str:
         """The server that holds a group's VIP."""
@@ -128,7 +130,7 @@ class Stage:
             streams.start()
             yield streams
 
-    def changes(self, seed: int, drifts: Sequence[Drift]) -> Changes:
+    def changes(self, seed: int) -> Changes:
         """Changes of everything that no stream is about; asked again, the same go on."""
         if self._changes is None:
             self._changes = Changes(
@@ -138,7 +140,7 @@ class Stage:
                 watched=[eip_name(eip.ip) for eip in self.scene.eips[:4]],
                 standbys=[(group.name, "c") for group in self.scene.groups[4:8]],
                 wide=_WIDE,
-                drifts=drifts,
+                drifts=self.system.drifts(),
             )
         return self._changes
 
@@ -160,6 +162,9 @@ class Stage:
             raw.send(frame)
         return before
 
+    def _opened(self) -> Controller:
+        return Controller(config=self._config, store=open_store(self._config.store), backend=self.system.backend())
+
     def _answer(self, streams: Streams) -> None:
         for server in self.scene.servers:
             vips = [group.vip for group in self.scene.groups if server.name in group.members]
@@ -176,14 +181,7 @@ class Stage:
         streams.flows(self.node("a"), {"as an EIP": self.scene.outside}, src=self.scene.group(red.group).vip)
 
 
-@contextmanager
-def opened_stage(system: HostSystem) -> Generator[Stage, None, None]:
-    """A stage on a system; what was installed is taken away at the end."""
-    scene = busy_scene()
-    with closing(system.backend()) as backend:
-        probe = system.probe(backend, scene)
-    config = scene_config(scene, name=system.name, **system.context().options)
+def _config(system: System, scene: Scene) -> Config:
+    config = scene_config(scene, name=system.name)
     ways = {name: replace(way, networks=(EIP_NETWORK, _WIDE)) for name, way in config.uplinks.items()}
-    config = replace(config, store=f"sqlite:///{system.folder}/vipnet.db", uplinks=ways)
-    with Stage(system.lab, probe, config) as stage:
-        yield stage
+    return replace(config, store=f"sqlite:///{system.folder}/store.db", uplinks=ways)

@@ -215,9 +215,11 @@ class _Ticker:
         stamps = STAMP.iter_unpack(memoryview(self._answers.stamps)[: count * STAMP.size])
         sources = NAME.iter_unpack(memoryview(self._answers.names)[: count * NAME.size])
         for (who, saw, flow, number), (seconds, rest), (_, _, source) in zip(answers, stamps, sources, strict=True):
-            one: _Flow = self.flows[flow]
-            one.note(number, seconds * 1_000_000_000 + rest, self.sent_at[number], (who, saw, source))
+            self._note_one(flow, number, seconds * 1_000_000_000 + rest, (who, saw, source))
         return count
+
+    def _note_one(self, flow: int, number: int, when: int, origin: tuple[bytes, bytes, bytes]) -> None:
+        self.flows[flow].note(number, when, self.sent_at[number], origin)
 
     def report(self) -> dict[str, Any]:
         return {

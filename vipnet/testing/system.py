@@ -73,6 +73,13 @@ class System(ABC):
         """Ways in which somebody else may damage what is installed now, by what happens. Default: none are known."""
         return {}
 
+    def drifts(self) -> Mapping[str, Callable[[], object]]:
+        """Ways in which somebody else may change what the backend installed so that no packet is lost, by what happens.
+
+        The next apply is to put it right, and to lose none either. Default: none are known.
+        """
+        return {}
+
     def close(self) -> None:  # noqa: B027 -- for those that have some
         """Take the machines away."""
 
