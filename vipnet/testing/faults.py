@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
@@ -10,6 +10,7 @@ from vipnet.backend import Backend, Capability
 from vipnet.errors import DataplaneError
 from vipnet.intents import EipMapping, Intent, Released
 from vipnet.plan import Entry, Plan, TargetPlan
+from vipnet.sightings import Eyes, Sighting
 from vipnet.views import Counters
 
 __all__ = ["Faults", "FaultyBackend"]
@@ -72,6 +73,16 @@ class FaultyBackend(Backend[E]):
 
     def steps(self, plan: Plan[E]) -> Iterable[TargetPlan[E]]:
         return self.inner.steps(plan)
+
+    def recheck(self, expected: Mapping[str, E], places: Collection[str]) -> dict[str, E]:
+        self._check_readable()
+        return self.inner.recheck(expected, places)
+
+    def touched(self, places: Collection[str]) -> frozenset[str]:
+        return self.inner.touched(places)
+
+    def watch(self, report: Callable[[Sighting], None]) -> Eyes:
+        return self.inner.watch(report)
 
     def changed(self) -> bool:
         return self.inner.changed()
