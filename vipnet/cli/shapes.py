@@ -25,6 +25,7 @@ __all__ = [
     "installed",
     "planned",
     "scripted",
+    "seen",
 ]
 
 
@@ -109,6 +110,13 @@ def applied() -> Any:
     from vipnet.reports import ApplyReport
 
     return ApplyReport
+
+
+def seen() -> Any:
+    """Of a watch, line by line."""
+    from vipnet.events import WatchEvent
+
+    return WatchEvent
 
 
 def installed() -> Any:

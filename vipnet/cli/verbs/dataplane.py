@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnet.cli import actions, shapes
+from vipnet.cli import actions, shapes, watching
 from vipnet.cli.declare import Section, action, flag, read, text
 
 __all__ = ["DATA_PLANE"]
@@ -27,6 +27,14 @@ DATA_PLANE = Section(
             flag("--audit", "read everything back"),
         ),
         read("status", "status", "Show what is stored, programmed, pending and adrift.", "status"),
+        action(
+            "watch",
+            watching.watch,
+            shapes.seen,
+            "Repair what others change and report events, one a line, until TERM or INT.",
+            "watch",
+            notes=watching.NOTES,
+        ),
         action(
             "backends", actions.backends, shapes.installed, "List the installed backends and whether they work here.", "backends"
         ),
