@@ -145,7 +145,7 @@ class Backend(ABC, Generic[E]):
         """
         return self.audit(expected)
 
-    def touched(self, places: Collection[str]) -> frozenset[str]:
+    def disturbed(self, places: Collection[str]) -> frozenset[str]:
         """Which of the places that `watch` named anybody else may have changed, as `changed` says it of all. Cheap."""
         return frozenset(places) if self.changed() else frozenset()
 

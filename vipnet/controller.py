@@ -429,12 +429,12 @@ class Controller(AllVerbs):
                 known = not (hidden or self._pending or self._plane.quarantined) and self._plane.is_known(self._store.stamp)
                 plan, aside = (_NOTHING, []) if known else self._resync()
                 return Mended(plan, tuple(aside))
-            drifted = self._plane.touched(places, self._store.stamp) | frozenset(hidden)
+            drifted = self._plane.disturbed(places, self._store.stamp) | frozenset(hidden)
             if not drifted:
                 return Mended(_NOTHING)
             plan, aside = self._plane.recheck(self._topology, drifted)
             if self._plane.is_synced and (stamp := self._plane.stamp()) != self._store.stamp():
-                self._store.finish([], stamp)
+                self._store.finish([], stamp, Closing())
             return Mended(plan, tuple(aside))
 
     def _look_round(self) -> bool | None:

@@ -190,13 +190,13 @@ class Plane:
         self.quarantined = tuple(dict.fromkeys((*self.quarantined, *aside)))
         return plan, aside
 
-    def touched(self, places: Collection[str], stamp: Callable[[], str]) -> frozenset[str]:
+    def disturbed(self, places: Collection[str], stamp: Callable[[], str]) -> frozenset[str]:
         """Which places are not as left, be it by this process or by the one that stamped what is installed."""
         if not self._synced:
             return frozenset(places)
-        if (found := self.backend.touched(places)) and (known := stamp()) and known != self.backend.stamp():
+        if (found := self.backend.disturbed(places)) and (known := stamp()) and known != self.backend.stamp():
             self.backend.adopt(known)
-            return self.backend.touched(places)
+            return self.backend.disturbed(places)
         return found
 
     def _came(self, topology: Topology, pending: Iterable[Pending]) -> dict[str, Intent]:

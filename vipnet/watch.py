@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from vipnet.holders import Finding, Holders
 from vipnet.intents import Member, VipBinding
 from vipnet.model import Membership, Nic, Vip
 from vipnet.naming import named
-from vipnet.plan import Plan, TargetPlan
+from vipnet.plan import Entry, Plan, TargetPlan
 from vipnet.reconcile import Quarantined
 from vipnet.repairs import ANYWHERE, CONTESTED_REPAIRS, CONTESTED_WINDOW, Cause, Repairs
 from vipnet.sightings import (
@@ -48,6 +48,9 @@ Report = Callable[[WatchEvent], None]
 
 POLL = 0.5
 """Seconds between two questions to a backend that sees nothing by itself, and to the store for what others did."""
+
+SHOWN = 2
+"""So many entries that differ are shown; of more, only their number."""
 
 CALM = 10
 """A backend that cannot even say whether anything changed is read for at most one tenth of the time."""
@@ -374,9 +377,13 @@ def _keys(plan: Plan[Any]) -> Iterator[str]:
 
 
 def _amounts(target: TargetPlan[Any]) -> str:
-    """How many entries differ, and how."""
-    counts = ((len(target.create), "missing"), (len(target.replace), "changed"), (len(target.delete), "too much"))
-    return ", ".join(f"{count} {word}" for count, word in counts if count)
+    """How many entries differ, and how; a few are shown."""
+    kinds = ((target.create, "missing"), ([new for _, new in target.replace], "changed"), (target.delete, "too much"))
+    return ", ".join(f"{len(entries)} {word}{_shown(entries)}" for entries, word in kinds if entries)
+
+
+def _shown(entries: Sequence[Entry]) -> str:
+    return f" ({'; '.join(entry.text for entry in entries)})" if len(entries) <= SHOWN else ""
 
 
 def _is_by_arrival(target: TargetPlan[Any], devices: Collection[str]) -> bool:

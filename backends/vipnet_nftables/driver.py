@@ -107,7 +107,7 @@ class NftablesBackend(Backend[NativeEntry]):
         waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
         return {**reading.entries, **waiting}
 
-    def touched(self, places: Collection[str]) -> frozenset[str]:
+    def disturbed(self, places: Collection[str]) -> frozenset[str]:
         """Which namespaces differ in rulesets or interfaces from how they were left."""
         by_name = {self._namespace(place): place for place in places}
         return frozenset(by_name[name] for name in self._memory.touched(by_name))

@@ -78,8 +78,8 @@ class FaultyBackend(Backend[E]):
         self._check_readable()
         return self.inner.recheck(expected, places)
 
-    def touched(self, places: Collection[str]) -> frozenset[str]:
-        return self.inner.touched(places)
+    def disturbed(self, places: Collection[str]) -> frozenset[str]:
+        return self.inner.disturbed(places)
 
     def watch(self, report: Callable[[Sighting], None]) -> Eyes:
         return self.inner.watch(report)
