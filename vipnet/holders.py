@@ -8,7 +8,7 @@ while something is odd. A process that was killed leaves the address behind, and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -69,6 +69,7 @@ class _Round:
 class _Vip:
     due: float
     queued: float = 0.0
+    members: tuple[str, ...] = ()
     holder: str | None = None
     changes: deque[float] = field(default_factory=deque[float])
     flapping: bool = False
@@ -85,6 +86,15 @@ class _Vip:
             return None
         heard, patience = self.adverts[self.holder]
         return heard + patience + GRACE
+
+    def listed(self, members: frozenset[str]) -> str:
+        """Some members, in the order of the group."""
+        return " and ".join(member for member in self.members if member in members)
+
+    def is_overdue(self, member: str, now: float) -> bool:
+        """Whether a member that advertised, and did not give the VIP up, has missed two advertisements."""
+        heard, patience = self.adverts.get(member, (now, 0.0))
+        return now - heard > patience * 2 / 3
 
     def next(self) -> float:
         """When it is to be looked at again."""
@@ -165,13 +175,14 @@ class Holders:
         vip.round.answers.add(member)
         return vip.round.answers >= vip.round.asked
 
-    def look(self, id: str, members: frozenset[str], now: float) -> tuple[list[Finding], bool]:
+    def look(self, id: str, members: Sequence[str], now: float) -> tuple[list[Finding], bool]:
         """Look at a VIP whose time has come; return what is to be reported, and whether its members are to be asked now."""
         vip = self._vips[id]
+        vip.members = tuple(members)
         found = [*self._judged(id, vip, now), *self._silence(id, vip, now), *self._rested(id, vip, now)]
         asks = vip.round is None and now >= vip.due and bool(members)
         if asks:
-            vip.round = _Round(now, members)
+            vip.round = _Round(now, frozenset(members))
         elif not members:
             vip.due = now + ROUTINE
         self._push(id, vip)
@@ -187,10 +198,10 @@ class Holders:
         first, same = before is None and vip.holder is None, answers == before
         vip.unanswered = 0 if vip.holder is None or vip.holder in answers else vip.unanswered + 1
         if len(answers) > 1:
-            yield from self._several(id, vip, answers, same=same)
+            yield from self._several(id, vip, answers, sure=same or any(vip.is_overdue(member, now) for member in answers))
         elif vip.split and same:
             vip.split = frozenset()
-            yield Finding("split-brain-over", id, f"{_list(answers) or 'nobody'} has it now")
+            yield Finding("split-brain-over", id, f"{vip.listed(answers) or 'nobody'} has it now")
         if len(answers) == 1 and not vip.split:
             yield from self._one(id, vip, *answers, first=first, same=same, now=now)
         if not answers and vip.unanswered >= SILENT_ROUNDS and not vip.silent:
@@ -200,10 +211,10 @@ class Holders:
         new = before is None and not first  # just announced: look once more, soon
         vip.due = now + (CONFIRM if odd and not same else ODD if odd or new else ROUTINE)
 
-    def _several(self, id: str, vip: _Vip, answers: frozenset[str], *, same: bool) -> Iterator[Finding]:
-        if same and answers != vip.split:
+    def _several(self, id: str, vip: _Vip, answers: frozenset[str], *, sure: bool) -> Iterator[Finding]:
+        if sure and answers != vip.split:
             vip.split = answers
-            yield Finding("split-brain", id, f"{_list(answers)} have it at once")
+            yield Finding("split-brain", id, f"{vip.listed(answers)} have it at once")
 
     def _one(self, id: str, vip: _Vip, member: str, *, first: bool, same: bool, now: float) -> Iterator[Finding]:
         if first:
@@ -266,7 +277,3 @@ class Holders:
     def _push(self, id: str, vip: _Vip) -> None:
         vip.queued = vip.next()
         heappush(self._queue, (vip.queued, id))
-
-
-def _list(members: Iterable[str]) -> str:
-    return " and ".join(sorted(members))

@@ -339,7 +339,7 @@ class Watch:
     def _look_at(self, id: str, now: float) -> None:
         binding = self._binding(id)
         members: tuple[Member, ...] = () if binding is None else binding.members
-        findings, asks = self._holders.look(id, frozenset(member.nic_id for member in members), now)
+        findings, asks = self._holders.look(id, [member.nic_id for member in members], now)
         self._say_findings(findings)
         if asks and binding is not None:
             for member in members:
