@@ -290,3 +290,8 @@ def test_the_help_names_every_event(vipnet: Shell) -> None:
     text = " ".join(vipnet("watch", "--help").out.split())
     assert set(EVENTS) == set(get_args(EventWord))
     assert all(f"{word} {meaning}" in text for word, meaning in EVENTS.items())
+
+
+def test_the_page_names_every_event() -> None:
+    page = (Path(__file__).parent.parent / "docs/watching.md").read_text(encoding="utf-8")
+    assert all(f"| `{word}` | {meaning} |" in page for word, meaning in EVENTS.items())
