@@ -46,7 +46,7 @@ _NEWNSID, _GETNSID = 88, 90
 _NUMBER, _BY_FILE = 1, 3
 _ANY_FAMILY = bytes(4)
 _UP = 1
-_ADDRESS, _NAME, _MASTER, _ALIAS = 1, 3, 10, 20
+_ADDRESS, _NAME, _MASTER = 1, 3, 10
 _RULESET, _NEWGEN = 10, (10 << 8) | 15
 _TABLE, _PID, _PROGRAM = 1, 2, 3
 
@@ -60,7 +60,6 @@ class LinkSeen:
     up: bool
     mac: bytes
     master: int
-    alias: str
     gone: bool
 
 
@@ -193,8 +192,7 @@ def _link(payload: bytes, *, gone: bool) -> LinkSeen:
     _, _, index, flags, _ = _LINK.unpack_from(payload)
     found = attributes(payload, _LINK.size)
     master = int.from_bytes(found.get(_MASTER, b""), sys.byteorder)
-    name, mac, alias = _text(found[_NAME]), found.get(_ADDRESS, b""), _text(found.get(_ALIAS, b""))
-    return LinkSeen(index, name, bool(flags & _UP), mac, master, alias, gone)
+    return LinkSeen(index, _text(found[_NAME]), bool(flags & _UP), found.get(_ADDRESS, b""), master, gone)
 
 
 def _text(data: bytes) -> str:

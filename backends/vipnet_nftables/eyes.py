@@ -32,7 +32,7 @@ from vipnet_kernel.multicast import (
     number_in,
 )
 from vipnet_kernel.namespaces import entered, exists, listed
-from vipnet_kernel.netlink import NETFILTER
+from vipnet_kernel.netlink import NETFILTER, loopback_alias
 from vipnet_nftables import names, nft
 from vipnet_nftables.link_entries import Namespace
 
@@ -144,7 +144,7 @@ class NftablesEyes(Eyes):
 
     def _is_ours(self, name: str) -> bool:
         try:
-            return any((link.name, link.alias) == ("lo", Namespace(name, self._owner).alias) for link in links(name))
+            return loopback_alias(name) == Namespace(name, self._owner).alias
         except DataplaneError:
             if exists(name):
                 raise

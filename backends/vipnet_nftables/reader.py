@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, TypeAlias, TypeVar, assert_never, get_args
@@ -32,6 +32,7 @@ _ROUTERS: Final[tuple[Kind, ...]] = tuple(router_kind(mode) for mode in get_args
 _Leg: TypeAlias = tuple[str, Link]
 """Where a leg is, and itself."""
 
+_EMPTY = Inventory({}, (), ())
 _FIRST_PREF, _LAST_PREF = 90, 400
 _LOOKS = 3
 
@@ -76,18 +77,21 @@ def read_places(
     around = inventory(handles, host)
     legs = [entry for entry in expected.values() if isinstance(entry, Veth)]
     own = {name: found for name in places if name != names.HOST and (found := _own(handles, name, owner)) is not None}
-    spaces = _drawn_in(legs, {"": around, **own} if names.HOST in places else own) | {*places} - {names.HOST}
+    spaces = {*places} - {names.HOST}
+    ends = {name: own.get(name, _EMPTY) for name in spaces} | ({"": around} if names.HOST in places else {})
+    spaces |= {leg.namespace for leg in legs if leg.far_namespace in ends and not _is_joined(leg, ends[leg.far_namespace])}
     behind = {leg.far_namespace for leg in legs if leg.namespace in spaces and leg.far_namespace}
     seen = own | {name: found for name in (spaces | behind) - own.keys() if (found := _own(handles, name, owner)) is not None}
-    near, ends = dict(_near_ends(seen)), {leg.far: leg.namespace for leg in legs}
+    near, leads_to = dict(_near_ends(seen)), {leg.far: leg.namespace for leg in legs}
     read = [
-        *(entry for entry in _legs(around, seen, near) if _leads_to(entry, ends) in spaces),
+        *(entry for entry in _legs(around, seen, near) if _leads_to(entry, leads_to) in spaces),
         *chain.from_iterable(
-            _namespace(name, owner, _without_orphans(found, {*near, *ends})) for name, found in seen.items() if name in spaces
+            _namespace(name, owner, _without_orphans(found, {*near, *leads_to})) for name, found in seen.items() if name in spaces
         ),
         *((*_host_links(around), *_host_rules(host)) if names.HOST in places else ()),
     ]
-    entries = {key: entry for key, entry in expected.items() if not _is_within(entry, spaces, ends, host=names.HOST in places)}
+    host_too = names.HOST in places
+    entries = {key: entry for key, entry in expected.items() if not _is_within(entry, spaces, leads_to, host=host_too)}
     entries |= {entry.key: entry for entry in read}
     askers = tuple(entry for entry in read if isinstance(entry, Element) and is_asker(entry))
     for asker in askers:
@@ -95,14 +99,8 @@ def read_places(
     return Reading(entries, tuple(spaces), frozenset(around.links), askers)
 
 
-def _drawn_in(legs: Sequence[Veth], seen: Mapping[str, Inventory]) -> frozenset[str]:
-    """The namespaces behind legs whose far end is not as it should be, in one of those seen."""
-    return frozenset(
-        leg.namespace for leg in legs if (there := seen.get(leg.far_namespace)) is not None and not _is_joined(leg, there)
-    )
-
-
 def _is_joined(leg: Veth, there: Inventory) -> bool:
+    """Whether the far end of a leg is as it should be."""
     far = there.links.get(leg.far)
     return far is not None and far.up and far.master == leg.master
 

@@ -10,49 +10,38 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from systems import NftablesSystem
 
-from tests.nftables.vandal import KernelVandal, nft
+from tests.nftables.vandal import VandalisedSystem, nft
 from vipnet.controller import Controller
 from vipnet.lab import Lab, netns
 from vipnet.lab.netns import ip
 from vipnet.process import run
-from vipnet.testing import clear, standard_scene
-from vipnet.testing.controlled import ControlledNetwork, build, scene_config
+from vipnet.testing import SystemTests, clear, standard_scene
+from vipnet.testing.controlled import ControlledNetwork
 from vipnet.testing.promises import within
-from vipnet.testing.real import RealProbe
 from vipnet.testing.watching import Seen, WatchingPromises
 from vipnet_nftables import names
 
 pytestmark = pytest.mark.root
 
+class TestWatching(WatchingPromises, SystemTests):
+    system = VandalisedSystem
+
+
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab(prefix="watch") as one:
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledNetwork]:
+    with NftablesSystem(tmp_path_factory.mktemp("system")) as system, ControlledNetwork(system, standard_scene()) as one:
         yield one
 
 
-@pytest.fixture(scope="module")
-def network(lab: Lab) -> Iterator[ControlledNetwork]:
-    scene = standard_scene()
-    with ExitStack() as stack:
-        probe = stack.enter_context(RealProbe(lab, scene))
-        cloud = stack.enter_context(Controller.open(scene_config(scene, name="nftables", namespace=lab.host)))
-        stack.callback(clear, cloud.backend)
-        build(cloud, scene)
-        yield ControlledNetwork(cloud, probe, scene)
-
-
 @pytest.fixture
-def vandal(lab: Lab) -> KernelVandal:
-    return KernelVandal(lab.host)
-
-
-class TestWatching(WatchingPromises):
-    """See `vandal` for what is done to it."""
+def lab(network: ControlledNetwork) -> Lab:
+    assert isinstance(network.system, NftablesSystem)
+    return network.system.lab
 
 
 def _descriptors() -> int:
@@ -102,11 +91,11 @@ def _shown(host: str) -> str:
     return run(["ip", "-n", host, "link", "show", "tap-late"], check=False).stdout
 
 
-def test_it_says_who_did_it(network: ControlledNetwork, vandal: KernelVandal) -> None:
+def test_it_says_who_did_it(network: ControlledNetwork, lab: Lab) -> None:
     seen = Seen()
     with network.cloud.watch(seen.events.append):
         seen.wait_for("watching")
-        vandal.ways(network)["the host's ruleset flushed"]()
+        nft(lab.host, "flush", "ruleset")
         event = seen.wait_for("drift")
     assert re.fullmatch(r"\d+ missing; by nft \(process \d+\)", event.detail)
     assert event.object == "nft:"
@@ -125,27 +114,25 @@ def test_tables_and_links_of_others_are_left_alone(network: ControlledNetwork, l
     assert seen.words() == ["watching"]
 
 
-def test_who_undoes_it_again_and_again_is_named_and_not_fought(network: ControlledNetwork, vandal: KernelVandal) -> None:
-    flush, seen = vandal.ways(network)["the host's ruleset flushed"], Seen()
+def test_who_undoes_it_again_and_again_is_named_and_not_fought(network: ControlledNetwork, lab: Lab) -> None:
+    seen = Seen()
     with network.cloud.watch(seen.events.append):
         seen.wait_for("watching")
         until = time.monotonic() + 20
         while "contested" not in seen.words() and time.monotonic() < until:
-            flush()
+            nft(lab.host, "flush", "ruleset")
             time.sleep(0.3)
         assert seen.wait_for("contested").object == "host"
         repaired = seen.words().count("repaired")
         for _ in range(5):
-            flush()
+            nft(lab.host, "flush", "ruleset")
             time.sleep(0.2)
         assert seen.words().count("repaired") <= repaired + 1
-        assert within(10, lambda: not network.cloud.plan())
+        assert within(10, lambda: not network.cloud.plan()), (seen.events, str(network.cloud.plan()))
 
 
-def test_processes_share_the_store_with_a_watch(lab: Lab, tmp_path: Path, network: ControlledNetwork) -> None:
+def test_processes_share_the_store_with_a_watch(lab: Lab, tmp_path: Path) -> None:
     """The watch holds no lock while idle, and takes what another process did for no drift."""
-    del network
-    pytest.importorskip("sqlalchemy")
     config = _config(tmp_path, f"{lab.host}2")
     ip_netns(lab, f"{lab.host}2")
     seen = Seen()

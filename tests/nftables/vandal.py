@@ -1,16 +1,19 @@
-"""Root of the host, who does not know what belongs to vipnet: by `nft` and `ip`."""
+"""What root of the host can do who does not know what belongs to vipnet: by `nft`, `ip` and `sysctl`, one thing at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from systems import NftablesSystem
+
+from vipnet.backend import Backend
 from vipnet.lab.netns import delete, ip
 from vipnet.process import run
-from vipnet.testing.controlled import ControlledNetwork
 from vipnet.testing.promises import EIP
 from vipnet_nftables import names
 
-__all__ = ["KernelVandal", "nft"]
+__all__ = ["VandalisedSystem", "nft"]
 
 
 def nft(namespace: str, *words: str) -> None:
@@ -21,14 +24,17 @@ def set_sysctl(namespace: str, setting: str) -> None:
     run(["ip", "netns", "exec", namespace, "sysctl", "-qw", setting])
 
 
-class KernelVandal:
-    def __init__(self, host: str) -> None:
-        self.host = host
+class VandalisedSystem(NftablesSystem):
+    """A host on which more is damaged, one thing at a time; each cuts off the EIP of group `red`, or unguards its VIP."""
 
-    def ways(self, network: ControlledNetwork) -> Mapping[str, Callable[[], None]]:
-        host, router = self.host, names.router_namespace(network.cloud.vpcs.show("red").id)
-        subnet = network.cloud.networks.show("red-web").id
-        bridge, leg = names.bridge(subnet), names.subnet_leg(subnet)
+    def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
+        return {**super().damages(backend), **self._damages_of_red(backend)}
+
+    def _damages_of_red(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
+        host, installed = self.lab.host, backend.read()
+        router = next(entry.namespace for key, entry in installed.items() if key.endswith(f" ip vn_eip_vip {EIP}"))
+        bridge = installed["attachment tap-a"].bridge
+        leg = f"vns{bridge.removeprefix('vnb')}"
         far = names.far_end(router, leg)
         return {
             "the host's ruleset flushed": lambda: nft(host, "flush", "ruleset"),
