@@ -92,6 +92,8 @@ def _command(verb: Verb, cli: click.Group, context: click.Context) -> Iterator[s
     if verb.options:
         yield from _table(("option", "what"), map(_option, verb.options))
     yield f"Example:\n\n```console\n$ vipnet {verb.example}\n```\n"
+    if verb.notes:
+        yield "```text\n" + "\n".join(verb.notes) + "\n```\n"
     for shape in shapes(verb):
         yield from _prints(shape)
 

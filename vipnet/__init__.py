@@ -33,6 +33,7 @@ from vipnet.errors import (
 if TYPE_CHECKING:
     from vipnet.config import Config
     from vipnet.controller import Controller
+    from vipnet.events import WatchEvent
     from vipnet.plan import Plan
     from vipnet.registry import available_backends
     from vipnet.topology import Topology
@@ -59,6 +60,7 @@ __all__ = [
     "Transaction",
     "UnsupportOperationError",
     "VipnetError",
+    "WatchEvent",
     "available_backends",
 ]
 
@@ -68,6 +70,7 @@ _HOMES = {
     "Plan": "vipnet.plan",
     "Topology": "vipnet.topology",
     "Transaction": "vipnet.transaction",
+    "WatchEvent": "vipnet.events",
     "available_backends": "vipnet.registry",
 }
 

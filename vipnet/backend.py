@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, assert_never
 
 from vipnet.errors import InputParameterError
-from vipnet.evidence import Finding, Need, Role, Sighting
+from vipnet.evidence import Finding, Location, Need, Role
 from vipnet.intents import (
     EipMapping,
     Intent,
@@ -30,6 +30,7 @@ from vipnet.intents import (
 from vipnet.model import DEFAULT_VPC
 from vipnet.packets import Packet, Step
 from vipnet.plan import Entry, Plan, TargetPlan
+from vipnet.sightings import Eyes, Sighting
 from vipnet.views import Counters
 
 __all__ = ["Backend", "BackendContext", "Capability", "Usability", "check_options", "needs"]
@@ -139,6 +140,25 @@ class Backend(ABC, Generic[E]):
         """
         return self.read()
 
+    def recheck(self, expected: Mapping[str, E], places: Collection[str]) -> dict[str, E]:  # noqa: ARG002 -- as above
+        """Return what is installed, as `audit` does, but look only at places that `watch` named in sightings.
+
+        What is expected elsewhere is returned as it is expected.
+        """
+        return self.audit(expected)
+
+    def disturbed(self, places: Collection[str]) -> frozenset[str]:
+        """Which of the places that `watch` named anybody else may have changed, as `changed` says it of all. Cheap."""
+        return frozenset(places) if self.changed() else frozenset()
+
+    def watch(self, report: Callable[[Sighting], None]) -> Eyes:  # noqa: ARG002 -- for those that override it
+        """Begin to watch, and return what ends it: report what is seen of changes that anybody makes, and of addresses.
+
+        `report` may be called from any thread, is quick and never raises. Changes by the backend's own `apply` are reported like
+        those of others: the core finds that they left nothing to do. Default: sees nothing.
+        """
+        return Eyes()
+
     def changed(self) -> bool:
         """Whether anybody else may have changed what is installed since the last read, audit or apply. Cheap."""
         return True
@@ -193,7 +213,7 @@ class Backend(ABC, Generic[E]):
         """
         return {}
 
-    def holder(self, vip: VipBinding, version: int) -> Sighting | None:  # noqa: ARG002 -- for those that override it
+    def holder(self, vip: VipBinding, version: int) -> Location | None:  # noqa: ARG002 -- for those that override it
         """Say which MAC the network takes for that of a VIP now; None: it knows none, or cannot tell. Raises DataplaneError."""
         return None
 

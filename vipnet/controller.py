@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from vipnet.trace import ask, shown
 from vipnet.transaction import AllVerbs, Transaction
 from vipnet.viewer import Viewer
 from vipnet.views import Counters, TraceView
+from vipnet.watch import Mended, Report, Watch, Watched
 from vipnet.working import Change, Workspace
 
 __all__ = ["Controller"]
@@ -52,7 +53,9 @@ class Controller(AllVerbs):
     changes nothing; DataplaneError says by `pending` whether the change is stored and waits for `apply`.
     """
 
-    def __init__(self, *, config: Config, store: Store, backend: Backend[Any], world: World | None = None) -> None:
+    def __init__(
+        self, *, config: Config, store: Store, backend: Backend[Any], world: World | None = None, by_key: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
         self.backend = backend
@@ -61,6 +64,8 @@ class Controller(AllVerbs):
         self._lock = threading.RLock()
         self._plane = Plane(backend, config, self._world.progress)
         self._open: Transaction | None = None
+        self._watch: Watch | None = None
+        self._by_key = by_key
         self._behind = True
         store.check_binding(backend.name, config.host)
         self._load()
@@ -101,7 +106,7 @@ class Controller(AllVerbs):
         try:
             world = world or World()
             world = world if progress is None else replace(world, progress=progress)
-            return cls(config=settings, store=opened, backend=plane, world=world)
+            return cls(config=settings, store=opened, backend=plane, world=world, by_key=by_key)
         except BaseException:
             opened.close()
             plane.close()
@@ -114,11 +119,15 @@ class Controller(AllVerbs):
         self.close()
 
     def close(self) -> None:
-        """Release the store and the backend's sockets; what is installed stays."""
+        """Release the store and the backend's sockets; what is installed stays. A watch ends."""
         try:
-            self.backend.close()
+            if self._watch is not None:
+                self._watch.end()
         finally:
-            self._store.close()
+            try:
+                self.backend.close()
+            finally:
+                self._store.close()
 
     def settle(self) -> None:
         """Take everything that lives now out of Python's garbage collection (gc.freeze), for the whole process.
@@ -376,6 +385,70 @@ class Controller(AllVerbs):
                 quarantined=tuple(aside),
                 revision=self._revision,
             )
+
+    @contextmanager
+    def watch(self, report: Report | None = None) -> Generator[Watch, None, None]:
+        """Watch over the data plane for the length of a `with` block: repair what others change, say what happens.
+
+        `report` is called with each event, in a thread of the watch, one after the other; what it raises ends the reports and
+        comes out of the block. What was adrift is repaired before the block begins. Verbs go on meanwhile, also by other
+        processes. Raises DataplaneError where that cannot be, InvalidStatusError for a second watch on one Controller.
+        """
+        watch = self._begin_watch(report)
+        try:
+            yield watch
+        finally:
+            self._watch = None
+            watch.end()
+
+    def _begin_watch(self, report: Report | None) -> Watch:
+        if self._by_key:
+            raise InvalidStatusError("a Controller opened by_key reads as it goes, for one thread; open it without to watch")
+        with self._exclusive():
+            if self._watch is not None:
+                raise InvalidStatusError("this Controller is watched already; end that watch first")
+            watched = Watched(
+                backend=self.backend,
+                config=self.config,
+                topology=lambda: self._topology,
+                mend=self._mend,
+                refresh=self._look_round,
+            )
+            self._watch = Watch(watched, report)
+            try:
+                self._watch.begin()
+            except BaseException:
+                self._watch = None
+                raise
+            return self._watch
+
+    def _mend(self, places: Collection[str] | None, hidden: Collection[str]) -> Mended:
+        """Repair what drifted in some places, None: in all; `hidden` ones are compared though nothing shows."""
+        with self._exclusive(), self._store.lock(), naming(self._topology):
+            self._refresh(with_pending=True)
+            if places is None or self._pending:
+                known = not (hidden or self._pending or self._plane.quarantined) and self._plane.is_known(self._store.stamp)
+                plan, aside = (_NOTHING, []) if known else self._resync()
+                return Mended(plan, tuple(aside))
+            drifted = self._plane.disturbed(places, self._store.stamp) | frozenset(hidden)
+            if not drifted:
+                return Mended(_NOTHING)
+            plan, aside = self._plane.recheck(self._topology, drifted)
+            if self._plane.is_synced and (stamp := self._plane.stamp()) != self._store.stamp():
+                self._store.finish([], stamp, Closing())
+            return Mended(plan, tuple(aside))
+
+    def _look_round(self) -> bool | None:
+        """Fold in what other processes did, and say whether the data plane has changed; None: somebody is at work here."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._open is not None:
+                return None
+            self._refresh(with_pending=False)
+            return not self._plane.is_untouched()
+        finally:
+            self._lock.release()
 
     def status(self) -> Status:
         """Say how things stand; a data plane that cannot be asked is a warning here, never an error."""

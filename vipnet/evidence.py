@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 from vipnet.plan import Entry
 
-__all__ = ["Finding", "Need", "Role", "Sighting", "State"]
+__all__ = ["Finding", "Location", "Need", "Role", "State"]
 
 E = TypeVar("E", bound=Entry)
 
@@ -42,7 +42,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Location:
     """Whom the network takes for the holder of a VIP: a MAC, and where that is known from, in the data plane's words."""
 
     mac: str

@@ -5,7 +5,7 @@ Everything here is between a snapshot of the model and the backend; the store, l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from vipnet.reconcile import (
     in_order,
     program,
     program_what_can,
+    recheck_plan,
     repair_plan,
     resync_plan,
 )
@@ -121,6 +122,11 @@ class Plane:
 
     # ------------------------------------------------------------------------------------------------- what is known
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether this process has seen all of it, and left it as it should be."""
+        return self._synced
+
     def stamp(self) -> str:
         """Name what is installed, for other processes; "" while they are to look, or to try again what was set aside."""
         return "" if self.quarantined else self.backend.stamp()
@@ -176,6 +182,23 @@ class Plane:
         gone = frozenset(id for id in left if topology.get(Eip, id) is None)
         ended = [one for one in _released(pending) if one.eip_id is not None and one.eip_id not in gone]
         return Closing(self.backend.closed(ended) if ended else {}, gone)
+
+    def recheck(self, topology: Topology, places: Collection[str]) -> tuple[Plan[Any], list[Quarantined]]:
+        """Make what is installed in some places what it should be; return what that took, and what was refused."""
+        self.require_usable()
+        plan, found = recheck_plan(self.backend, self._config, topology, places)
+        aside = _named([*found, *program_what_can(self.backend, self.backend.steps(plan))], topology)
+        self.quarantined = tuple(dict.fromkeys((*self.quarantined, *aside)))
+        return plan, aside
+
+    def disturbed(self, places: Collection[str], stamp: Callable[[], str]) -> frozenset[str]:
+        """Which places are not as left, be it by this process or by the one that stamped what is installed."""
+        if not self._synced:
+            return frozenset(places)
+        if (found := self.backend.disturbed(places)) and (known := stamp()) and known != self.backend.stamp():
+            self.backend.adopt(known)
+            return self.backend.disturbed(places)
+        return found
 
     def _came(self, topology: Topology, pending: Iterable[Pending]) -> dict[str, Intent]:
         """What pending revisions mapped."""

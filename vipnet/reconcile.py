@@ -28,6 +28,7 @@ __all__ = [
     "in_order",
     "program",
     "program_what_can",
+    "recheck_plan",
     "repair_plan",
     "resync_plan",
 ]
@@ -143,6 +144,14 @@ def resync_plan(backend: Backend[Any], config: Config, topology: Topology) -> tu
     """Compare everything that should be installed with everything that is: O(all)."""
     desired, aside = compile_all(backend, derive(topology, config, all_scopes(topology)))
     return diff(backend.audit(desired), desired), aside
+
+
+def recheck_plan(
+    backend: Backend[Any], config: Config, topology: Topology, places: Collection[str]
+) -> tuple[Plan[Any], list[Quarantined]]:
+    """The plan of a repair of some places, where nothing has come that was not there before."""
+    desired, aside = compile_all(backend, derive(topology, config, all_scopes(topology)))
+    return diff(backend.recheck(desired, places), desired).repairing(frozenset()), aside
 
 
 def repair_plan(

@@ -25,6 +25,7 @@ __all__ = [
     "dump",
     "links_fingerprint",
     "loopback_alias",
+    "messages",
     "outcomes",
     "ruleset_generation",
     "talking",
@@ -95,7 +96,7 @@ def outcomes(link: socket.socket, kind: int, payloads: Sequence[bytes]) -> list[
     for at in range(0, len(payloads), _AT_ONCE):
         some = payloads[at : at + _AT_ONCE]
         answers = _exchange(link, b"".join(_request(kind, payload, _ACK) for payload in some))
-        codes += [_code(answer) for _ in some for _, answer in _messages(next(answers))]
+        codes += [_code(answer) for _ in some for _, answer in messages(next(answers))]
     return codes
 
 
@@ -141,7 +142,7 @@ def _fingerprint(payload: bytes) -> tuple[int, bool, bytes, bytes, bytes]:
 
 def _answers(datagrams: Iterator[bytes], *, dump: bool) -> Iterator[tuple[int, bytes]]:
     for datagram in datagrams:
-        for kind, payload in _messages(datagram):
+        for kind, payload in messages(datagram):
             if kind == _DONE:
                 return
             if kind == _ERROR:
@@ -152,7 +153,8 @@ def _answers(datagrams: Iterator[bytes], *, dump: bool) -> Iterator[tuple[int, b
             return
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The messages in what a socket received: kind and payload of each."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, *_ = _HEADER.unpack_from(data, at)

@@ -5,7 +5,7 @@ Rules fall back to asking by no address where this is missing or no longer an EI
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from vipnet.plan import TargetPlan
@@ -23,9 +23,10 @@ class Askers:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], str] = {}
 
-    def learn(self, found: Iterable[Element]) -> None:
-        """Take what was read for what there is."""
-        self._known = {(one.namespace, one.element): one.value for one in found}
+    def learn(self, found: Iterable[Element], among: Collection[str] | None = None) -> None:
+        """Take what was read for what there is, in some namespaces or in all."""
+        others = {} if among is None else {key: eip for key, eip in self._known.items() if key[0] not in among}
+        self._known = others | {(one.namespace, one.element): one.value for one in found}
 
     def completed(self, namespace: str, step: TargetPlan[NativeEntry]) -> TargetPlan[NativeEntry]:
         """The step, with an asker for a leg that gets its first EIP, and another one where the asker goes."""

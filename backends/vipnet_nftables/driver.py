@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import ClassVar
 
 from vipnet.addresses import format_ip, parse_ip4
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
-from vipnet.evidence import Finding, Need, Sighting
+from vipnet.evidence import Finding, Location, Need
 from vipnet.intents import EipMapping, Intent, Released, VipBinding
 from vipnet.packets import Packet, Step
 from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
+from vipnet.sightings import Eyes, Sighting
 from vipnet.views import Counters
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.handles import Handles
@@ -29,12 +30,13 @@ from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Element, NativeEntry, target_of
 from vipnet_nftables.evidence import find
+from vipnet_nftables.eyes import NftablesEyes
 from vipnet_nftables.link_entries import Namespace, Vlan
 from vipnet_nftables.memory import Memory, snapshot
 from vipnet_nftables.metering import count
 from vipnet_nftables.passage import passage
 from vipnet_nftables.port_entries import Attachment
-from vipnet_nftables.reader import Reading, read_system
+from vipnet_nftables.reader import Reading, read_places, read_system
 from vipnet_nftables.rules import Rules
 from vipnet_nftables.steps import PORTS, ordered
 
@@ -97,6 +99,27 @@ class NftablesBackend(Backend[NativeEntry]):
         waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
         return {**reading.entries, **waiting}
 
+    def recheck(self, expected: Mapping[str, NativeEntry], places: Collection[str]) -> dict[str, NativeEntry]:
+        """Read some namespaces; what is expected elsewhere counts as installed."""
+        before = snapshot(map(self._namespace, places))
+        reading = read_places(self._handles, self._host, self._owner, expected, places)
+        self._rules.askers.learn(reading.askers, reading.namespaces)
+        asked = [*map(self._namespace, {*places, *reading.namespaces})]
+        after = snapshot(asked)
+        steady = [name for name in asked if name not in before or before[name] == after.get(name)]
+        self._memory.take(steady, {name: look for name, look in after.items() if name in steady})
+        waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
+        return {**reading.entries, **waiting}
+
+    def disturbed(self, places: Collection[str]) -> frozenset[str]:
+        """Which namespaces differ in rulesets or interfaces from how they were left."""
+        by_name = {self._namespace(place): place for place in places}
+        return frozenset(by_name[name] for name in self._memory.touched(by_name))
+
+    def watch(self, report: Callable[[Sighting], None]) -> Eyes:
+        """See rulesets, interfaces, addresses, routes and namespaces change, and who claims addresses."""
+        return NftablesEyes(self._host, self._owner, report)
+
     def changed(self) -> bool:
         """Whether a ruleset or an interface was changed since: by generation numbers, and by comparing all interfaces."""
         return not self._memory.holds()
@@ -157,14 +180,14 @@ class NftablesBackend(Backend[NativeEntry]):
         """Look for entries by key: elements with what they count, without nft; links, routes and rules of their namespaces."""
         return find(self._handles, self._host, entries)
 
-    def holder(self, vip: VipBinding, version: int) -> Sighting | None:
+    def holder(self, vip: VipBinding, version: int) -> Location | None:
         """Ask the VPC's router whose MAC it has for a VIP: gratuitous ARP of members alone moves that."""
         router, leg = names.router_namespace(vip.vpc_id), names.subnet_leg(vip.network_id)
         ip = vip.ip if version == 4 else vip.ip6
         if ip is None or not exists(router):
             return None
         mac = neighbour(self._handles, router, leg, format_ip(version, ip))
-        return None if mac is None else Sighting(mac, f"{format_ip(version, ip)} dev {leg} lladdr {mac} in {router}")
+        return None if mac is None else Location(mac, f"{format_ip(version, ip)} dev {leg} lladdr {mac} in {router}")
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Announce EIPs that are answered for by gratuitous ARP, as `apply` does by itself."""
@@ -181,6 +204,9 @@ class NftablesBackend(Backend[NativeEntry]):
         """Release the sockets and their thread; what is installed stays."""
         self._announcements.close()
         self._handles.close()
+
+    def _namespace(self, place: str) -> str:
+        return self._host if place == names.HOST else place
 
     def _flush(self, router: str, items: Sequence[Released]) -> None:
         cut_connections(router, {(item.eip, item.ip) for item in items if item.eip is not None})

@@ -48,6 +48,19 @@ class Memory:
         self._seen = seen
         return True
 
+    def touched(self, namespaces: Iterable[str]) -> frozenset[str]:
+        """Which of some namespaces are not as remembered, or not there and not remembered either."""
+        asked = list(namespaces)
+        if self._seen is None:
+            return frozenset(asked)
+        found = snapshot(asked)
+        return frozenset(name for name in asked if name not in found or found[name] != self._seen.get(name))
+
+    def take(self, asked: Iterable[str], found: Snapshot) -> None:
+        """Remember of some namespaces what they looked like; those that are not in `found` are gone."""
+        if self._seen is not None:
+            self._seen = {**{name: seen for name, seen in self._seen.items() if name not in set(asked)}, **found}
+
     def renew(self, touched: Iterable[str], gone: Collection[str]) -> None:
         """Remember anew what some namespaces look like, and forget those that went."""
         if self._seen is not None:

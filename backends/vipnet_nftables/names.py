@@ -11,6 +11,7 @@ __all__ = [
     "BRIDGE",
     "FAR_END",
     "GATEWAY",
+    "HOST",
     "NAMESPACE",
     "SUBNET_LEG",
     "TRANSIT",
@@ -39,6 +40,8 @@ VLAN = re.compile(r"vnc[0-9a-f]{12}")
 SUBNET_LEG = re.compile(r"vns([0-9a-f]{12})")
 TRANSIT = "tr0"
 TRANSIT_END = re.compile(r"vt[0-9a-f]{12}")
+HOST = "host"
+"""The place, in a watch, that is the host's namespace; the others are called as their namespaces are."""
 
 
 

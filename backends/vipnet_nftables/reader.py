@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, TypeAlias, TypeVar, get_args
+from typing import Final, TypeAlias, TypeVar, assert_never, get_args
 
 from vipnet.errors import DataplaneError
 from vipnet.model import AccessMode
@@ -24,7 +24,7 @@ from vipnet_nftables.route_entries import KINDS, PROTOCOL, ROUTE_TABLES, SCOPES,
 from vipnet_nftables.rules import is_host_intact
 from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
 
-__all__ = ["Reading", "read_system", "routes_of", "rules_of"]
+__all__ = ["Reading", "read_places", "read_system", "routes_of", "rules_of"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ _ROUTERS: Final[tuple[Kind, ...]] = tuple(router_kind(mode) for mode in get_args
 _Leg: TypeAlias = tuple[str, Link]
 """Where a leg is, and itself."""
 
+_EMPTY = Inventory({}, (), ())
 _FIRST_PREF, _LAST_PREF = 90, 400
 _LOOKS = 3
 
@@ -63,6 +64,75 @@ def read_system(handles: Handles, host: str, owner: str) -> Reading:
     for asker in askers:
         del entries[asker.key]
     return Reading(entries, tuple(own), frozenset(around.links), askers)
+
+
+def read_places(
+    handles: Handles, host: str, owner: str, expected: Mapping[str, NativeEntry], places: Collection[str]
+) -> Reading:
+    """Read some places, which are namespaces or names.HOST; what is expected elsewhere is taken as read. Raises DataplaneError.
+
+    A leg is looked at from both ends: of the legs whose other end is not where it should be, that namespace is read too.
+    """
+    handles.sweep()
+    around = inventory(handles, host)
+    legs = [entry for entry in expected.values() if isinstance(entry, Veth)]
+    own = {name: found for name in places if name != names.HOST and (found := _own(handles, name, owner)) is not None}
+    spaces = {*places} - {names.HOST}
+    ends = {name: own.get(name, _EMPTY) for name in spaces} | ({"": around} if names.HOST in places else {})
+    spaces |= {leg.namespace for leg in legs if leg.far_namespace in ends and not _is_joined(leg, ends[leg.far_namespace])}
+    behind = {leg.far_namespace for leg in legs if leg.namespace in spaces and leg.far_namespace}
+    seen = own | {name: found for name in (spaces | behind) - own.keys() if (found := _own(handles, name, owner)) is not None}
+    near, leads_to = dict(_near_ends(seen)), {leg.far: leg.namespace for leg in legs}
+    read = [
+        *(entry for entry in _legs(around, seen, near) if _leads_to(entry, leads_to) in spaces),
+        *chain.from_iterable(
+            _namespace(name, owner, _without_orphans(found, {*near, *leads_to})) for name, found in seen.items() if name in spaces
+        ),
+        *((*_host_links(around), *_host_rules(host)) if names.HOST in places else ()),
+    ]
+    host_too = names.HOST in places
+    entries = {key: entry for key, entry in expected.items() if not _is_within(entry, spaces, leads_to, host=host_too)}
+    entries |= {entry.key: entry for entry in read}
+    askers = tuple(entry for entry in read if isinstance(entry, Element) and is_asker(entry))
+    for asker in askers:
+        del entries[asker.key]
+    return Reading(entries, tuple(spaces), frozenset(around.links), askers)
+
+
+def _is_joined(leg: Veth, there: Inventory) -> bool:
+    """Whether the far end of a leg is as it should be."""
+    far = there.links.get(leg.far)
+    return far is not None and far.up and far.master == leg.master
+
+
+def _leads_to(entry: NativeEntry, near: Mapping[str, str]) -> str | None:
+    """The namespace that an entry of a leg belongs to: that of its near end."""
+    match entry:
+        case Veth():
+            return entry.namespace or near.get(entry.far)
+        case Up():
+            return near.get(entry.device)
+        case _:
+            return None
+
+
+def _is_within(entry: NativeEntry, spaces: Collection[str], near: Mapping[str, str], *, host: bool) -> bool:
+    """Whether an entry is in what was read."""
+    match entry:
+        case Veth():
+            return entry.namespace in spaces
+        case Up():
+            return near[entry.device] in spaces if entry.device in near else host
+        case Bridge() | Vlan() | Attachment() | Guard():
+            return host
+        case Namespace():
+            return entry.name in spaces
+        case Element():
+            return entry.namespace in spaces if entry.namespace else host
+        case Address() | Route() | Rule() | Sysctl() | Skeleton():
+            return entry.namespace in spaces
+        case _:
+            assert_never(entry)
 
 
 def _own(handles: Handles, name: str, owner: str) -> Inventory | None:
@@ -114,7 +184,7 @@ def _legs(around: Inventory, own: Mapping[str, Inventory], near: Mapping[str, _L
             yield Veth("", "", "", far.name, where, far.master)
 
 
-def _without_orphans(found: Inventory, near: Mapping[str, _Leg]) -> Inventory:
+def _without_orphans(found: Inventory, near: Collection[str]) -> Inventory:
     """A namespace without links whose other end went with its router: they go, too, and what hangs on them."""
     kept = {name: link for name, link in found.links.items() if not names.TRANSIT_END.fullmatch(name) or name in near}
     return replace(found, links=kept)

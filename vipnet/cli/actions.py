@@ -88,14 +88,14 @@ def demo(settings: Settings, *, backend: str | None = None, keep: bool = False, 
 
 
 @contextmanager
-def opened(settings: Settings) -> Generator[Controller, None, None]:
-    """Open what the settings name, with a bar for whoever waits."""
+def opened(settings: Settings, *, by_key: bool = True) -> Generator[Controller, None, None]:
+    """Open what the settings name, with a bar for whoever waits. `by_key`: as `Controller.open` has it."""
     from vipnet.controller import Controller
 
     with (
         watched(settings) as progress,
         Controller.open(
-            settings.config, store=settings.store, backend=settings.backend, by_key=True, progress=progress
+            settings.config, store=settings.store, backend=settings.backend, by_key=by_key, progress=progress
         ) as cloud,
     ):
         yield cloud

@@ -41,7 +41,7 @@ class Verb:
     """One command. `call` is a method of the Controller by its path, like `groups.create`, or a function of this package.
 
     `changes`: with --dry-run it is planned instead of done. `columns`: what a table of several objects shows. `prints`: the
-    type of what is printed as JSON, if that is not what a method of the Controller returns.
+    type of what is printed as JSON, if that is not what a method of the Controller returns. `notes`: lines for its own help.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Verb:
     columns: tuple[str, ...]
     changes: bool
     prints: Callable[[], Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,17 @@ def change(usage: str, call: str, help: str, example: str, *options: Option, col
     return _verb(usage, call, help, example, options, columns, changes=True)
 
 
-def action(usage: str, call: Action, prints: Callable[[], Any], help: str, example: str, *options: Option) -> Verb:
+def action(
+    usage: str,
+    call: Action,
+    prints: Callable[[], Any],
+    help: str,
+    example: str,
+    *options: Option,
+    notes: tuple[str, ...] = (),
+) -> Verb:
     """A command that is more than one call of the library; it looks at `Settings.dry_run` itself."""
-    return replace(_verb(usage, call, help, example, options, "", changes=False), prints=prints)
+    return replace(_verb(usage, call, help, example, options, "", changes=False), prints=prints, notes=notes)
 
 
 def _verb(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import select
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +32,13 @@ __all__ = [
     "NOT_EMPTY",
     "REFUSED",
     "encodes",
+    "has_reader",
     "line",
     "report",
     "report_bug",
     "report_usage",
     "show",
+    "show_line",
     "show_plan",
     "show_text",
     "show_trace",
@@ -112,6 +115,23 @@ def line(text: str, *, output: OutputFormat) -> None:
     _write(stream, f"{text}\n")
 
 
+def show_line(text: str, value: object, *, output: OutputFormat) -> bool:
+    """Print one of many, as a JSON value or a text in a line of its own; whether anybody still reads."""
+    line = json.dumps(_plain(value)) if output == "json" else _one_line(text)
+    return _write(sys.stdout, f"{line}\n")
+
+
+def has_reader() -> bool:
+    """Whether what is printed may still be read: a pipe may have lost its other end."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # it is kept in memory
+        return True
+    pipe = select.poll()
+    pipe.register(descriptor, 0)
+    return not pipe.poll(0)
+
+
 def report(error: VipnetError, *, output: OutputFormat) -> int:
     """Print an error and return the exit status that belongs to it."""
     if output == "json":
@@ -157,7 +177,7 @@ def _plain(value: object) -> Any:
     return value
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, text: str) -> bool:
     # A reader that went away has seen enough; what was asked is done all the same.
     with contextlib.suppress(BrokenPipeError):
         try:
@@ -165,6 +185,8 @@ def _write(stream: TextIO, text: str) -> None:
         except UnicodeEncodeError:
             stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
         stream.flush()
+        return True
+    return False
 
 
 def _show_json(value: object) -> None:

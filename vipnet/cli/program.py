@@ -144,7 +144,8 @@ def _command(verb: Verb) -> click.Command:
 
     arguments: list[click.Parameter] = [_argument(place, word) for place, word in enumerate(verb.arguments)]
     options: list[click.Parameter] = [_option(option) for option in verb.options]
-    text = f"{verb.help}\n\n\b\nExample: vipnet {verb.example}"
+    notes = "\n\n\b\n" + "\n".join(verb.notes) if verb.notes else ""
+    text = f"{verb.help}\n\n\b\nExample: vipnet {verb.example}{notes}"
     return _VerbCommand(verb, callback=run, params=[*arguments, *options, _late_output()], help=text)
 
 

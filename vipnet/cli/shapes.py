@@ -25,6 +25,7 @@ __all__ = [
     "installed",
     "planned",
     "scripted",
+    "seen",
     "traced",
 ]
 
@@ -117,6 +118,13 @@ def traced() -> Any:
     from vipnet.views import TraceView
 
     return TraceView
+
+
+def seen() -> Any:
+    """Of a watch, line by line."""
+    from vipnet.events import WatchEvent
+
+    return WatchEvent
 
 
 def installed() -> Any:

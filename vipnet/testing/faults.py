@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
 from vipnet.backend import Backend, Capability
 from vipnet.errors import DataplaneError
-from vipnet.evidence import Finding, Need, Sighting
+from vipnet.evidence import Finding, Location, Need
 from vipnet.intents import EipMapping, Intent, Released, VipBinding
 from vipnet.packets import Packet, Step
 from vipnet.plan import Entry, Plan, TargetPlan
+from vipnet.sightings import Eyes, Sighting
 from vipnet.views import Counters
 
 __all__ = ["Faults", "FaultyBackend"]
@@ -75,6 +76,16 @@ class FaultyBackend(Backend[E]):
     def steps(self, plan: Plan[E]) -> Iterable[TargetPlan[E]]:
         return self.inner.steps(plan)
 
+    def recheck(self, expected: Mapping[str, E], places: Collection[str]) -> dict[str, E]:
+        self._check_readable()
+        return self.inner.recheck(expected, places)
+
+    def disturbed(self, places: Collection[str]) -> frozenset[str]:
+        return self.inner.disturbed(places)
+
+    def watch(self, report: Callable[[Sighting], None]) -> Eyes:
+        return self.inner.watch(report)
+
     def changed(self) -> bool:
         return self.inner.changed()
 
@@ -106,7 +117,7 @@ class FaultyBackend(Backend[E]):
         self._check_readable()
         return self.inner.evidence(entries)
 
-    def holder(self, vip: VipBinding, version: int) -> Sighting | None:
+    def holder(self, vip: VipBinding, version: int) -> Location | None:
         self._check_readable()
         return self.inner.holder(vip, version)
 

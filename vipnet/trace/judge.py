@@ -8,7 +8,7 @@ from typing import Any
 
 from vipnet.backend import Backend, needs
 from vipnet.errors import DataplaneError
-from vipnet.evidence import Finding, Need, Role, Sighting
+from vipnet.evidence import Finding, Location, Need, Role
 from vipnet.intents import VipBinding
 from vipnet.packets import Delivered, Index, Journey, Packet, Place, Stage, Step, Verdict
 
@@ -20,7 +20,7 @@ class Holder:
     """Who was taken for the holder of a VIP; `sighting` None: nobody knows, it is the first member."""
 
     nic_id: str
-    sighting: Sighting | None
+    sighting: Location | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnet.cli import actions, shapes
+from vipnet.cli import actions, shapes, watching
 from vipnet.cli.declare import Section, action, flag, number, read, required, text
 
 __all__ = ["DATA_PLANE"]
@@ -39,6 +39,14 @@ DATA_PLANE = Section(
             text("--proto", "tcp|udp|icmp|arp|112", "protocol; arp is neighbour discovery too, 112 is VRRP (default tcp)"),
             number("--sport", "PORT", "source port of tcp or udp"),
             number("--dport", "PORT", "destination port of tcp or udp"),
+        ),
+        action(
+            "watch",
+            watching.watch,
+            shapes.seen,
+            "Repair what others change and report events, one a line, until TERM or INT.",
+            "watch",
+            notes=watching.NOTES,
         ),
         action(
             "backends", actions.backends, shapes.installed, "List the installed backends and whether they work here.", "backends"

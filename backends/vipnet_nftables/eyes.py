@@ -1,0 +1,237 @@
+"""What the backend sees while somebody watches: one thread, one epoll, four sockets, however many routers there are.
+
+It only tells: what of ours was touched, by whom if the kernel says, which interfaces came and went, who claims an address.
+Places are the names of namespaces, and `names.HOST` for the host's.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import ClassVar, Protocol, TypeVar, assert_never
+
+from vipnet.errors import DataplaneError
+from vipnet.sightings import Advertised, Announced, Answered, Appeared, Changed, Eyes, Overrun, Sighting, Vanished
+from vipnet_kernel.arrivals import Arrivals
+from vipnet_kernel.listening import Advertisement, Answer, Claim, Heard, Listener
+from vipnet_kernel.multicast import (
+    ROUTE_GROUPS,
+    RULESET_GROUPS,
+    Committed,
+    LinkSeen,
+    Multicast,
+    Notice,
+    Other,
+    OverrunError,
+    links,
+    number_in,
+)
+from vipnet_kernel.namespaces import entered, exists, listed
+from vipnet_kernel.netlink import NETFILTER, loopback_alias
+from vipnet_nftables import names, nft
+from vipnet_nftables.link_entries import Namespace
+
+__all__ = ["NftablesEyes"]
+
+_LOOKS_AFTER = (0.02, 0.1, 0.5, 2.0)
+"""Seconds after which a new namespace is looked at: it gets our mark a moment after its name."""
+
+_REST = 0.02
+"""Seconds between two looks at frames: who sends thousands is heard all the same, and takes no more of us."""
+
+
+class NftablesEyes(Eyes):
+    """Sees from the moment it is made until it is closed."""
+
+    blind: ClassVar[bool] = False
+
+    def __init__(self, host: str, owner: str, report: Callable[[Sighting], None]) -> None:
+        self._host = host
+        self._owner = owner
+        self._report = report
+        self._links: dict[int, LinkSeen] = {}
+        self._by_name: dict[str, LinkSeen] = {}
+        self._number_of: dict[str, int] = {}
+        self._name_of: dict[int, str] = {}
+        self._due: list[tuple[float, str]] = []
+        with ExitStack() as opening:
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            opening.callback(os.close, self._wake)
+            with entered(host):
+                self._routes = _closing(opening, Multicast(socket.NETLINK_ROUTE, ROUTE_GROUPS))
+                self._rulesets = _closing(opening, Multicast(NETFILTER, RULESET_GROUPS))
+                self._frames = _closing(opening, Listener())
+            self._arrivals = _closing(opening, Arrivals())
+            self._poll = opening.enter_context(select.epoll())
+            for source in (self._wake, self._routes, self._rulesets, self._frames, self._arrivals):
+                self._poll.register(source, select.EPOLLIN)
+            self._look_around()
+            self._sources = opening.pop_all()
+        self._closed = False
+        self._thread = threading.Thread(target=self._watch, name="vipnet-eyes", daemon=True)
+        self._thread.start()
+
+    def ask(self, device: str, mac: str, ip: int) -> None:
+        """As the bridge, so that the answer goes to nobody else."""
+        port = self._by_name.get(device)
+        bridge = None if port is None else self._links.get(port.master)
+        if bridge is not None and names.BRIDGE.fullmatch(bridge.name):
+            self._frames.ask(device, bytes.fromhex(mac.replace(":", "")), bridge.mac, ip)
+
+    def close(self) -> None:
+        self._closed = True
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        self._sources.close()
+
+    def _watch(self) -> None:
+        rested = 0.0
+        while not self._closed:
+            ready = {descriptor for descriptor, _ in self._poll.poll(self._patience())}
+            told = dict.fromkeys(self._told(ready))  # of many alike one is enough
+            if self._frames.fileno() in ready and (pause := rested + _REST - time.monotonic()) > 0:
+                time.sleep(pause)
+            if self._frames.fileno() in ready:
+                rested = time.monotonic()
+                for heard in self._frames.read():
+                    sighting = _sighting(heard)
+                    told.pop(sighting, None)  # the last of them counts
+                    told[sighting] = None
+            for sighting in told:
+                self._report(sighting)
+
+    def _patience(self) -> float | None:
+        return max(0.0, min(due for due, _ in self._due) - time.monotonic()) if self._due else None
+
+    def _told(self, ready: set[int]) -> Iterator[Sighting]:
+        try:
+            if self._arrivals.fileno() in ready:
+                yield from self._heard_names()
+            yield from self._looked_at_names()
+            if self._routes.fileno() in ready:
+                for where, notice in self._routes.read():
+                    yield from self._noticed(where, notice)
+            if self._rulesets.fileno() in ready:
+                for where, notice in self._rulesets.read():
+                    yield from self._noticed(where, notice)
+        except OverrunError:
+            self._look_around()
+            yield Overrun()
+        except DataplaneError:  # what we asked about went away while we did
+            yield Overrun()
+
+    # ------------------------------------------------------------------------------------------------- what is there
+
+    def _look_around(self) -> None:
+        self._links = {link.index: link for link in links(self._host)}
+        self._by_name = {link.name: link for link in self._links.values()}
+        self._number_of, self._name_of = {}, {}
+        for name in listed(names.NAMESPACE):
+            self._meet(name)
+
+    def _meet(self, name: str) -> bool:
+        """Listen to a namespace from now on if it is ours."""
+        if not self._is_ours(name) or (number := number_in(self._host, name)) is None:
+            return False
+        self._number_of[name] = number
+        self._name_of[number] = name
+        return True
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            return loopback_alias(name) == Namespace(name, self._owner).alias
+        except DataplaneError:
+            if exists(name):
+                raise
+            return False
+
+    # ------------------------------------------------------------------------------------------------- what happens
+
+    def _heard_names(self) -> Iterator[Sighting]:
+        for name, came in self._arrivals.read():
+            if not name:
+                raise OverrunError
+            if not names.NAMESPACE.fullmatch(name):
+                continue
+            if came:
+                now = time.monotonic()
+                self._due += [(now + after, name) for after in _LOOKS_AFTER]
+            elif name in self._number_of:
+                self._name_of.pop(self._number_of.pop(name), None)
+                yield Changed(place=name)
+
+    def _looked_at_names(self) -> Iterator[Sighting]:
+        now = time.monotonic()
+        ripe = {name for due, name in self._due if due <= now}
+        self._due = [item for item in self._due if item[0] > now]
+        for name in ripe:
+            if name not in self._number_of and exists(name) and self._meet(name):
+                self._due = [item for item in self._due if item[1] != name]
+                yield Changed(place=name, hidden=True)  # nobody listened until now
+
+    def _noticed(self, where: int | None, notice: Notice) -> Iterator[Sighting]:
+        place = names.HOST if where is None else self._name_of.get(where)
+        if place is None:
+            return
+        match notice:
+            case LinkSeen():
+                yield from self._link(notice) if place == names.HOST else [Changed(place=place)]
+            case Committed():
+                if nft.TABLE in notice.tables:
+                    yield Changed(place=place, by=f"{notice.program} (process {notice.pid})")
+            case Other():
+                if place != names.HOST:
+                    yield Changed(place=place, hidden=True)
+            case _:
+                assert_never(notice)
+
+    def _link(self, seen: LinkSeen) -> Iterator[Sighting]:
+        before = self._links.pop(seen.index, None)
+        after = None if seen.gone else seen
+        ours = any(link is not None and self._concerns_us(link) for link in (before, after))
+        if before is not None:
+            self._by_name.pop(before.name, None)
+        if after is not None:
+            self._links[after.index] = self._by_name[after.name] = after
+        if before is not None and (after is None or after.name != before.name):
+            yield Vanished(place=names.HOST, device=before.name)
+        if after is not None and (before is None or before.name != after.name):
+            yield Appeared(place=names.HOST, device=after.name)
+        if ours and before != after:
+            yield Changed(place=names.HOST)
+
+    def _concerns_us(self, link: LinkSeen) -> bool:
+        master = self._links.get(link.master)
+        named = (names.BRIDGE, names.FAR_END, names.VLAN)
+        return any(pattern.fullmatch(link.name) for pattern in named) or (
+            link.master != 0 and (master is None or names.BRIDGE.fullmatch(master.name) is not None)
+        )
+
+
+def _sighting(heard: Heard) -> Sighting:
+    match heard:
+        case Claim(device, mac, ip, version):
+            return Announced(device=device, mac=mac.hex(":"), ip=ip, version=version)
+        case Answer(device, mac, ip):
+            return Answered(device=device, mac=mac.hex(":"), ip=ip)
+        case Advertisement(device, mac, ips, interval, priority):
+            return Advertised(device=device, mac=mac.hex(":"), ips=ips, interval=interval, priority=priority)
+        case _:
+            assert_never(heard)
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closable)
+
+
+def _closing(stack: ExitStack, source: C) -> C:
+    stack.callback(source.close)
+    return source
