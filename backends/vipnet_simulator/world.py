@@ -52,7 +52,8 @@ class World:
         """Follow one frame, as bytes, from a NIC: what it is follows from the bytes alone."""
         read = read_frame(frame)
         if isinstance(read, Forbidden):
-            return Dropped(reason="forbidden-frame", steps=(Step("port-security", f"dropped: {read.why}"),))
+            steps = Step("port-security", read.why), Step("port-security", "dropped: forbidden-frame")
+            return Dropped(reason="forbidden-frame", steps=steps)
         port = self._index.port(from_)
         if port is None or read.to_everyone:
             return self.send(replace(read.packet, everyone=read.to_everyone), from_=from_)

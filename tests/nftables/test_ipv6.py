@@ -143,7 +143,7 @@ def test_neighbours_of_both_families_are_forgotten(handles: Handles, space: str)
     lines = [f"link add {name} type veth peer name {name}p", f"link set {name} up", "link set lo up"]
     lines += [f"neigh add {one} lladdr {mac} dev {name}" for one in ("192.0.2.1", "fd00::1", "fd00::2")]
     assert not ip_batch(space, lines)
-    forget_neighbours(handles, space, [(4, ip("192.0.2.1")), (6, ip_of("fd00::1")), (6, ip_of("fd00::9"))])
+    forget_neighbours(handles, space, [(4, ip("192.0.2.1"), None), (6, ip_of("fd00::1"), None), (6, ip_of("fd00::9"), None)])
     left = subprocess.run(["ip", "-n", space, "neigh"], check=True, capture_output=True, text=True).stdout
     assert "fd00::2" in left
     assert "192.0.2.1" not in left

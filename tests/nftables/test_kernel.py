@@ -275,6 +275,6 @@ def test_neighbours_of_an_address_are_forgotten_on_every_interface(handles: Hand
     veth(handles, space)
     known = [f"neigh add 192.0.2.{last} lladdr 02:00:00:00:00:01 dev {dev}" for last in (1, 2) for dev in "ab"]
     assert not ip_batch(space, known)
-    forget_neighbours(handles, space, [(4, ip("192.0.2.1")), (4, ip("192.0.2.3"))])
+    forget_neighbours(handles, space, [(4, ip("192.0.2.1"), None), (4, ip("192.0.2.3"), None)])
     left = subprocess.run(["ip", "-n", space, "neigh"], check=True, capture_output=True, text=True).stdout
     assert sorted(line.split()[0] for line in left.splitlines()) == ["192.0.2.2", "192.0.2.2"]

@@ -73,7 +73,7 @@ def test_dropped(reason: Reason, question: tuple[Packet, str]) -> None:
 
 
 def test_every_reason_has_its_case() -> None:
-    assert {reason for reason, _ in DROPS} | {"no-route"} == set(get_args(Reason))
+    assert {reason for reason, _ in DROPS} | {"no-route", "forbidden-frame"} == set(get_args(Reason))
 
 
 def test_no_route_without_router_or_uplink_address() -> None:
