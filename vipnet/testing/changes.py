@@ -87,7 +87,8 @@ class Changes:
 
     def do_vpc_create(self) -> None:
         name = self._new("vpc", self._vpcs)
-        self.cloud.vpcs.create(name, "192.168.0.0/16", external_access_mode=self._random.choice(_MODES))
+        cidr6 = self._random.choice([None, "fd00::/16"])
+        self.cloud.vpcs.create(name, "192.168.0.0/16", cidr6=cidr6, external_access_mode=self._random.choice(_MODES))
         self._vpcs.append(name)
 
     def do_vpc_delete(self) -> None:
@@ -98,7 +99,9 @@ class Changes:
     def do_network_create(self) -> None:
         name = self._new("network", self._networks)
         vpc = self._random.choice([*self._vpcs, *self.segments, "default"])
-        self.cloud.networks.create(name, f"192.168.{16 + self._count % 200}.0/24", vpc=vpc)
+        third = 16 + self._count % 200
+        prefix6 = f"fd00:{third:x}::/64" if self.cloud.vpcs.show(vpc).cidr_block6 else None
+        self.cloud.networks.create(name, f"192.168.{third}.0/24", vpc=vpc, prefix6=prefix6)
         self._networks[name] = vpc
 
     def do_network_update(self) -> None:
@@ -201,8 +204,9 @@ class Changes:
         self._bound ^= {pair}
 
     def do_vip_attach(self) -> None:
-        name = self._random.choice(list(self._groups))
-        self.cloud.groups.attach_network(name, network_id=None if self._groups[name] else self._some_network())
+        name, is_dual = self._random.choice(list(self._groups)), self._random.choice([True, False])
+        network = None if self._groups[name] else self._some_network()
+        self.cloud.groups.attach_network(name, network_id=network, require_ipv6=is_dual)
 
     def do_vip_detach(self) -> None:
         self.cloud.groups.detach_network(self._random.choice(list(self._groups)))

@@ -125,7 +125,7 @@ class Move:
 
 
 def make_moves(stage: Stage, count: int) -> tuple[Report, list[Move]]:
-    """Move the last EIP to and fro between groups of two VPCs, under streams to it and to all others."""
+    """Move the last EIP round groups of two VPCs, and of one, under streams to it and to all others."""
     eip, home = stage.scene.eips[-1].ip, stage.scene.eips[-1].group
     moves: list[Move] = []
     vips = {group: stage.scene.group(group).vip for group in FREE}

@@ -30,23 +30,24 @@ __all__ = ["EIPS", "FREE", "Stage", "busy_scene"]
 EIPS: Final = 20
 """EIPs with a stream from outside to each."""
 
-FREE: Final = ("red-free", "blue-free")
-"""Groups in two VPCs, with a VIP and no EIP."""
+FREE: Final = ("red-free", "blue-free", "blue-spare")
+"""Groups in two VPCs, with a VIP, a holder each and no EIP."""
 
 _WIDE: Final = "wide"
 _NEAR, _FAR = "198.18.0.1", "198.18.0.2"
 _SHARES: Final = {"red": 8, "blue": 7, "green": 5}
 _HOLDERS: Final = {"red": "a", "blue": "x", "green": "p"}
+_OTHER_HOLDERS: Final = {"blue-spare": "y"}
 
 
 def busy_scene() -> Scene:
     """Three VPCs of the same addresses with twenty EIPs between them, and one without EIPs.
 
-    Red: `a` holds all VIPs, `b` is the other member, `c` nobody's, `d` in another subnet. Blue: `x` and `y`; green: `p`.
+    Red: `a` holds all VIPs, `b` is the other member, `c` nobody's, `d` in another subnet. Blue: `x`, and `y` one; green: `p`.
     """
     public = iter(range(100, 100 + EIPS))
     groups = [(vpc, f"{vpc}-{number}", 100 + number) for vpc, count in _SHARES.items() for number in range(count)]
-    groups += [(name.partition("-")[0], name, 90) for name in FREE]
+    groups += [(name.partition("-")[0], name, 90 + number) for number, name in enumerate(FREE)]
     members = {"red": ("a", "b"), "blue": ("x", "y"), "green": ("p",)}
     return Scene(
         vpcs=(
@@ -108,7 +109,7 @@ class Stage:
 
     def holder(self, group: str) -> str:
         """The server that holds a group's VIP."""
-        return _HOLDERS[group.partition("-")[0]]
+        return _OTHER_HOLDERS.get(group) or _HOLDERS[group.partition("-")[0]]
 
     def node(self, name: str) -> LabNode:
         """A machine by its name in the scene."""
