@@ -332,8 +332,9 @@ def test_a_finish_of_unknown_outcome_adds_once(cloud: Controller, store: Store) 
         raise vipnet.InputParameterError("disk I/O error")
 
     store.finish = answer_lost  # type: ignore[assignment, method-assign]
-    with pytest.raises(vipnet.InputParameterError):
+    with pytest.raises(vipnet.DataplaneError) as lost:
         cloud.groups.dissociate_eip("web")
+    assert lost.value.pending
     store.finish = finish  # type: ignore[method-assign]
     cloud.groups.associate_eip("web", eip_id="front")
     assert cloud.counters("web") == times(2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -16,7 +15,6 @@ from vipnet.config import Config
 from vipnet.controller import Controller
 from vipnet.intents import EipMapping
 from vipnet.model import Eip
-from vipnet.operations.draft import World
 from vipnet.store import open_store
 from vipnet.testing.injector import Injector, Kind, core_seams
 
@@ -24,9 +22,7 @@ KINDS = [kind for kind in get_args(Kind) if not kind.startswith("kill")]
 
 
 def opened(folder: Path, backend: DictBackend) -> Controller:
-    store = open_store(f"sqlite:///{folder / 's.db'}")
-    world = World(clock=lambda: 1e9, new_id=lambda: str(uuid.uuid4()))
-    return Controller(config=Config(), store=store, backend=backend, world=world)
+    return Controller(config=Config(), store=open_store(f"sqlite:///{folder / 's.db'}"), backend=backend)
 
 
 @pytest.fixture

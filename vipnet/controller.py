@@ -58,7 +58,6 @@ class Controller(AllVerbs):
     ) -> None:
         super().__init__()
         self.config = config
-        self.backend = backend
         self._store = store
         self._world = world or World()
         self._lock = threading.RLock()
@@ -137,6 +136,15 @@ class Controller(AllVerbs):
         """
         gc.collect()
         gc.freeze()
+
+    @property
+    def backend(self) -> Backend[Any]:
+        """The data plane; another one, around it, may be put in its place (`vipnet.testing.FaultyBackend`)."""
+        return self._plane.backend
+
+    @backend.setter
+    def backend(self, backend: Backend[Any]) -> None:
+        self._plane.backend = backend
 
     @property
     def topology(self) -> Snapshot:

@@ -509,3 +509,13 @@ def test_what_the_backend_says_of_itself(lab: Lab) -> None:
     nowhere = NftablesBackend(BackendContext(options={"namespace": "h1-nowhere"}))
     with closing(nowhere), pytest.raises(DataplaneError, match="h1-nowhere"):
         nowhere.read()
+
+
+def test_a_gateway_moves_within_its_subnet(lab: Lab) -> None:
+    vpc = uuid()
+    net = Subnet(vpc)
+    moved = replace(net, gateway="192.168.4.9")
+    rest = [uplink_in_use(), routing(vpc)]
+    lab.apply([*rest, *net.intents()])
+    lab.change(net.intents(), moved.intents())
+    assert not (plan := lab.plan([*rest, *moved.intents()])), str(plan)
