@@ -50,7 +50,7 @@ POLL = 0.5
 """Seconds between two questions to a backend that sees nothing by itself, and to the store for what others did."""
 
 SHOWN = 2
-"""So many entries that differ are shown; of more, only their number."""
+"""So many entries that differ, or are refused, are shown; of more, only their number."""
 
 CALM = 10
 """A backend that cannot even say whether anything changed is read for at most one tenth of the time."""
@@ -205,6 +205,9 @@ class Watch:
                 contested = self._repairs.done(causes, now, () if mended is None else _keys(mended.plan))
             if mended is not None and mended.aside:
                 self._repairs.failed({ANYWHERE: Cause()}, now)
+            elif mended is not None and mended.plan:
+                for name in causes:  # what was changed while it was repaired may pass for our own doing: look once more
+                    self._repairs.cause(name, now).hidden = True
         return _Looked(causes, mended, failure, contested, over, time.monotonic() - began)
 
     # ------------------------------------------------------------------------------------------------- telling
@@ -293,8 +296,10 @@ class Watch:
         for target in mended.plan.targets:
             if not _is_by_arrival(target, came):
                 self._say("drift", target.target, _amounts(target) + (f"; by {by}" if by else ""))
-        for one in mended.aside:
+        for one in mended.aside[:SHOWN]:
             self._say_failure(one.object, one.reason)
+        if (more := len(mended.aside) - SHOWN) > 0:
+            self._say_failure(self._watched.backend.name, f"{more} more entries were refused; apply names them all")
         if not mended.aside:
             self._reasons.clear()
             for target in mended.plan.targets:

@@ -62,10 +62,15 @@ class Memory:
             self._seen = {**{name: seen for name, seen in self._seen.items() if name not in set(asked)}, **found}
 
     def renew(self, touched: Iterable[str], gone: Collection[str]) -> None:
-        """Remember anew what some namespaces look like, and forget those that went."""
+        """Remember anew what some namespaces look like after a transaction of ours, and forget those that went.
+
+        One transaction moves a generation by one. Further on, somebody else was there before we could look: nothing is known.
+        """
         if self._seen is not None:
             kept = {name: seen for name, seen in self._seen.items() if name not in gone}
-            self._seen = {**kept, **snapshot(touched)}
+            found = snapshot(touched)
+            alone = all(name not in kept or found[name][1] - kept[name][1] in (0, 1) for name in found)
+            self._seen = {**kept, **found} if alone else None
 
 
 def snapshot(namespaces: Iterable[str]) -> Snapshot:

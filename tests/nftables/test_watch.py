@@ -128,7 +128,7 @@ def test_who_undoes_it_again_and_again_is_named_and_not_fought(network: Controll
             nft(lab.host, "flush", "ruleset")
             time.sleep(0.2)
         assert seen.words().count("repaired") <= repaired + 1
-        assert within(10, lambda: not network.cloud.plan()), (seen.events, str(network.cloud.plan()))
+        assert within(15, lambda: not network.cloud.plan()), seen.events
 
 
 def test_processes_share_the_store_with_a_watch(lab: Lab, tmp_path: Path) -> None:
