@@ -35,7 +35,9 @@ TABLES: Final[dict[Kind, tuple[str, ...]]] = {
 # such a question has no option but a nonce (RFC 7527).
 # vn_guest6: what has its own source. Neighbour discovery comes without extension headers, so it cannot come in fragments
 # (RFC 6980), and its length says where its options are. What is in fragments begins with its upper layer: behind further
-# headers it might begin in the second one (RFC 7112), while the kernel reads on, here, in what pads the first frame.
+# headers it might begin in the second one (RFC 7112), while the kernel reads on, here, in what pads the first frame. The
+# kernel's search for the upper layer ends at an authentication header, so what that hides may not be of what is judged here
+# (in a chain of its own: in one rule, nft 1.0.6 would list it as `ah nexthdr`, which it cannot read).
 # vn_nd: an advertisement is about an address of the port; one option, the port's own link-layer address, or none. Router
 # advertisements, redirects and MLD queries are for routers, answers of DHCPv6 for its servers.
 # vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs or VRRP; the mark tells which network it is a
@@ -79,11 +81,15 @@ table bridge vipnet {
 	}
 	chain vn_guest6 {
 		frag nexthdr { 0, 43, 44, 51, 60 } drop
+		meta l4proto 51 jump vn_hidden
 		icmpv6 type { 1-4, 128, 129, 131, 132, 143 } accept
 		ip6 nexthdr icmpv6 jump vn_nd
 		meta l4proto icmpv6 frag frag-off != 0 accept
 		udp sport 547 drop
 		meta l4proto != icmpv6 accept
+	}
+	chain vn_hidden {
+		@th,0,8 { 0, 43, 44, 51, 58, 60, 112 } drop
 	}
 	chain vn_nd {
 		icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @vn_targets drop

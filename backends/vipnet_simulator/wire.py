@@ -18,6 +18,9 @@ _ARP_OF_IPV4 = struct.pack("!HHBB", 1, 0x0800, 6, 4)
 _PROTOCOLS: dict[int, Protocol] = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 112: "vrrp"}
 _FRAGMENT, _AUTHENTICATION, _ICMP6, _NOTHING, _UDP = 44, 51, 58, 59, 17
 _EXTENSIONS = {0, 43, _FRAGMENT, _AUTHENTICATION, 60}
+_JUDGED = {58, 112}
+"""What is judged by more than its addresses: an authentication header, behind which nobody but its receiver sees for sure,
+may not hide it."""
 _HARMLESS = {1, 2, 3, 4, 128, 129, 131, 132, 143}
 """Types of ICMPv6: errors, echo, and reports of listeners to multicast (RFC 4443, RFC 2710, RFC 3810)."""
 _SOLICIT_ROUTER, _SOLICIT, _ADVERTISE = 133, 135, 136
@@ -94,7 +97,7 @@ def _ip6(body: bytes) -> Packet | Forbidden:
         return Forbidden("no IPv6 header, or cut short")
     upper = _upper(body[6], body[40 : 40 + length])
     if upper is None:
-        return Forbidden("headers that do not end in this packet, or stand behind a fragment's")
+        return Forbidden("headers that do not end in this packet, or hide what must be seen")
     src, dst = int.from_bytes(body[8:24]), int.from_bytes(body[24:40])
     packet = Packet(src=src, dst=dst, proto=_PROTOCOLS.get(upper.protocol, "other"), version=6)
     if upper.protocol == _ICMP6:
@@ -108,22 +111,19 @@ def _upper(number: int, data: bytes) -> _Upper | None:
     """Walk through extension headers.
 
     What is in fragments begins with its upper layer; a fragment but the first shows no more than the number of that.
+    An authentication header counts as an upper layer.
     """
     bare = True
     while number in _EXTENSIONS:
-        if len(data) < 8 or (number == _FRAGMENT and data[0] in _EXTENSIONS):
+        if len(data) < 8 or (number in (_FRAGMENT, _AUTHENTICATION) and data[0] in _EXTENSIONS):
             return None
+        if number == _AUTHENTICATION:
+            return None if data[0] in _JUDGED else _Upper(number, data, bare, 0)
         offset = int.from_bytes(data[2:4]) & ~7 if number == _FRAGMENT else 0
         if offset:
             return _Upper(data[0], b"", False, offset)
-        number, data, bare = data[0], data[_length(number, data) :], False
+        number, data, bare = data[0], data[8 if number == _FRAGMENT else (data[1] + 1) * 8 :], False
     return _Upper(number, data, bare, 0)
-
-
-def _length(number: int, data: bytes) -> int:
-    if number == _FRAGMENT:
-        return 8
-    return (data[1] + 2) * 4 if number == _AUTHENTICATION else (data[1] + 1) * 8
 
 
 def _icmp6(packet: Packet, upper: _Upper) -> Packet | Forbidden:

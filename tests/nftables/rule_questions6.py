@@ -120,6 +120,13 @@ def leg_hides_headers_in_fragments(scene: Scene) -> bool:
     return _leg_says(scene, _FRAGMENT, _headers_alone())
 
 
+def authenticated_is_heard(scene: Scene) -> list[bool]:
+    """UDP, VRRP (to a peer, who may hear it) and an advertisement behind an authentication header."""
+    advertised = _about(scene.b.ip6, src=scene.c.ip6)
+    hidden = ((_UDP, frames.udp(scene.c.ip6, frames.ALL_NODES, b"?")), (112, bytes(8)), (_ICMP6, advertised))
+    return [_c_says(scene, 51, frames.authentication(number, payload)) for number, payload in hidden]
+
+
 def headers_in_fragments_are_heard(scene: Scene) -> bool:
     """A first fragment whose upper layer is in the second; the padding of its frame looks like an echo request."""
     frame = _frame(scene.c.mac, None, _FRAGMENT, scene.c.ip6, frames.ALL_NODES, _headers_alone())

@@ -47,6 +47,8 @@ ROWS = [
     Row("host", "bridge vn_dad", "length 24", ask6.asks_whether_its_own_is_free, True, False),
     Row("host", "bridge vn_dad", "length 32", ask6.asks_with_a_nonce, [True, False], [False] * 2),
     Row("host", "bridge vn_guest6", "frag nexthdr", ask6.headers_in_fragments_are_heard, False, True),
+    Row("host", "bridge vn_guest6", "jump vn_hidden", ask6.authenticated_is_heard, [True, False, False], [True] * 3),
+    Row("host", "bridge vn_hidden", "@th,0,8", ask6.authenticated_is_heard, [True, False, False], [True] * 3),
     Row("host", "bridge vn_guest6", "icmpv6 type", ask6.own_echo_is_heard, True, False),
     Row("host", "bridge vn_guest6", "jump vn_nd", ask6.own_solicitation_is_heard, True, False),
     Row("host", "bridge vn_guest6", "frag-off", ask6.echos_second_fragment_is_heard, True, False),

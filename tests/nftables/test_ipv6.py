@@ -19,6 +19,7 @@ from vipnet_kernel.handles import Handles
 from vipnet_kernel.neighbours import forget_neighbours
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables.names import router_namespace, subnet_leg
+from vipnet_nftables.ruleset import TABLES, Kind, declaration
 
 pytestmark = pytest.mark.root
 
@@ -163,3 +164,13 @@ def test_a_segment_without_ipv6_carries_none(lab: Lab) -> None:
         ):
             mouth.send(frame)
         assert not [frame for frame in ear.frames() if frame[6:14] == mac + b"\x86\xdd"]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_what_nft_lists_it_takes_back(space: str, kind: Kind) -> None:
+    """An operator may save and restore the rules of a machine."""
+    nft = ["ip", "netns", "exec", space, "nft"]
+    subprocess.run([*nft, "-f", "-"], input=declaration(kind), check=True, text=True)
+    listed = subprocess.run([*nft, "list", "ruleset"], check=True, capture_output=True, text=True).stdout
+    subprocess.run([*nft, "-f", "-"], input=f"flush ruleset\n{listed}", check=True, text=True)
+    assert subprocess.run([*nft, "list", "ruleset"], check=True, capture_output=True, text=True).stdout == listed

@@ -19,6 +19,7 @@ __all__ = [
     "address_bytes",
     "advertisement",
     "arp",
+    "authentication",
     "build",
     "checksum",
     "destination_options",
@@ -183,6 +184,11 @@ def destination_options(following: int, payload: bytes, *, length: int = 8) -> b
 def routing_header(following: int, payload: bytes) -> bytes:
     """Put a routing header, number 43, of an experimental type and with no segments left, before a payload (RFC 4727)."""
     return bytes([following, 0, 253, 0]) + bytes(4) + payload
+
+
+def authentication(following: int, payload: bytes) -> bytes:
+    """Put an authentication header, number 51, with a value that authenticates nothing, before a payload (RFC 4302)."""
+    return struct.pack("!BBHII", following, 4, 0, 1, 1) + bytes(12) + payload
 
 
 def fragment(following: int, payload: bytes, *, offset: int = 0, more: bool = False, identity: int = 1) -> bytes:

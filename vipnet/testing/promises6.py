@@ -134,7 +134,8 @@ class Ipv6Promises:
         atomic = frames.ip6(44, C6, frames.ALL_NODES, frames.fragment(58, message), hop_limit=255)
         first = frames.ip6(44, C6, frames.ALL_NODES, frames.fragment(58, message[:24], more=True), hop_limit=255)
         padded = frames.ip6(60, C6, frames.ALL_NODES, frames.destination_options(58, message), hop_limit=255)
-        for packet in (atomic, first, padded):
+        authenticated = frames.ip6(51, C6, frames.ALL_NODES, frames.authentication(58, message), hop_limit=255)
+        for packet in (atomic, first, padded, authenticated):
             assert network.probe.carried("c", partial(_to_all, mac, packet)) == NOBODY
 
     def test_p18_only_routers_advertise_themselves(self, network: NetworkUnderTest) -> None:
