@@ -16,6 +16,8 @@ from vipnet_simulator import SimulatorBackend
 from vipnet_simulator.probe import SimulatedProbe
 
 _TYPES = (128, 130, 133, 134, 135, 135, 136, 136, 136, 137, 143)
+
+
 def _fragment(chance: random.Random, following: int, payload: bytes) -> bytes:
     """The whole, or its first bytes, or further ones."""
     cut = chance.choice((None, 8, 16, 24))
