@@ -17,6 +17,7 @@ import pytest
 
 _ASSERTING: Final = (
     "commits", "continuity", "contract", "icmp", "metering", "neighbours", "network", "owed", "promises", "promises6", "restarts",
+    "watching",
 )  # fmt: skip
 pytest.register_assert_rewrite(*{f"vipnet.testing.{name}" for name in _ASSERTING} - sys.modules.keys())
 
