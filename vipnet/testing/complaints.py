@@ -20,6 +20,7 @@ _TYPES: Final[dict[Complaint, tuple[int, int]]] = {
     "time-exceeded": (11, 0),
     "port-unreachable": (3, 3),
 }
+_COMPLAINTS: Final[dict[tuple[int, int], Complaint]] = {numbers: name for name, numbers in _TYPES.items()}
 _MTU_DISCOVER, _DO, _RECVERR, _MTU = 10, 2, 11, 14  # <linux/in.h>
 _EXTENDED_ERROR = struct.Struct("=IBBBxII")  # <linux/errqueue.h>, before the address of who sent it
 _ICMP = 2  # its origin SO_EE_ORIGIN_ICMP
@@ -91,7 +92,7 @@ def _next(opened: socket.socket) -> IcmpError | None:
         return None
     for level, kind, body in ancillary:
         _, origin, icmp_type, code, mtu, _ = _EXTENDED_ERROR.unpack_from(body)
-        complaint = {pair: name for name, pair in _TYPES.items()}.get((icmp_type, code))
+        complaint = _COMPLAINTS.get((icmp_type, code))
         if (level, kind, origin) != (socket.IPPROTO_IP, _RECVERR, _ICMP) or complaint is None:
             continue
         if complaint == "fragmentation-needed" and not _believed(opened, mtu):

@@ -28,6 +28,7 @@ from vipnet.testing.promises6 import Ipv6Promises
 from vipnet.testing.restarts import RestartPromises
 from vipnet.testing.system import System
 from vipnet.testing.table import PROMISES, asked
+from vipnet.testing.watching import WatchingPromises
 
 __all__ = ["BackendContract", "SystemTests", "VerbsContract"]
 
@@ -56,6 +57,7 @@ class BackendContract(
     ContinuityPromises,
     NeighbourPromises,
     RestartPromises,
+    WatchingPromises,
     CommitContract,
     CoreContract,
     SystemTests,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from vipnet.backend import Backend, BackendContext, Usability
 from vipnet.lab import Lab, netns
@@ -146,10 +146,10 @@ _FLEETING: Final = frozenset({"handle", "packets", "bytes", "ifindex", "link_ind
 
 def _lasting(row: Any) -> Any:
     if isinstance(row, dict):
-        fields: Iterable[tuple[str, Any]] = row.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        return {key: _lasting(value) for key, value in fields if key not in _FLEETING}
+        fields = cast(dict[str, Any], row)
+        return {key: _lasting(value) for key, value in fields.items() if key not in _FLEETING}
     if isinstance(row, list):
-        return [_lasting(value) for value in row]  # pyright: ignore[reportUnknownVariableType]
+        return [_lasting(value) for value in cast(list[Any], row)]
     return row
 
 

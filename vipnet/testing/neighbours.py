@@ -20,7 +20,7 @@ CHANGES: tuple[Callable[[Scene, random.Random], Scene], ...] = (
     lambda scene, _: scene.with_eip(EIP, "blue").without_eip(EIP_BLUE),
     lambda scene, _: scene.without_eip(EIP),
     lambda scene, chance: _without_vpc(scene, chance.choice(("green", "grey", "black"))),
-    lambda *_: standard_scene(),
+    lambda _, __: standard_scene(),
 )
 
 

@@ -11,12 +11,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
 _ASSERTING: Final = (
     "commits", "continuity", "contract", "icmp", "metering", "neighbours", "network", "owed", "promises", "promises6", "restarts",
+    "watching",
 )  # fmt: skip
 pytest.register_assert_rewrite(*{f"vipnet.testing.{name}" for name in _ASSERTING} - sys.modules.keys())
 
@@ -55,7 +56,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs root without it; fail, if a backend is required."""
     if item.get_closest_marker("root") is None or os.geteuid() == 0:
         return
-    if item.config.getoption("--require-backend"):
+    if _required(item.config):
         pytest.fail("this test needs root", pytrace=False)
     pytest.skip("needs root: it makes network namespaces")
 
@@ -111,16 +112,20 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 def _tests(request: pytest.FixtureRequest) -> type[SystemTests]:
-    tests: type[SystemTests] | None = request.cls
+    tests = cast(Any, request.cls)  # pyright: ignore[reportUnknownMemberType]
     if tests is None or not hasattr(tests, "system"):
         raise pytest.UsageError(f"{request.node.nodeid} must be a class that says which `system` it is about")
-    return tests
+    return cast("type[SystemTests]", tests)
+
+
+def _required(config: pytest.Config) -> list[str]:
+    return config.getoption("--require-backend") or []
 
 
 def _system(request: pytest.FixtureRequest, stack: ExitStack) -> System:
     kind = _tests(request).system
     usability = kind.usability()
-    if not usability.usable and kind.name in request.config.getoption("--require-backend"):
+    if not usability.usable and kind.name in _required(request.config):
         pytest.fail(f"backend {kind.name} is required: {usability.reason}", pytrace=False)
     if not usability.usable:
         pytest.skip(f"backend {kind.name}: {usability.reason}")
@@ -152,7 +157,7 @@ def pytest_runtest_makereport(
     """Let a test of a required backend that skips itself fail."""
     report = yield
     backend = _cell(item)[1]
-    if report.skipped and not hasattr(report, "wasxfail") and backend in item.config.getoption("--require-backend"):
+    if report.skipped and not hasattr(report, "wasxfail") and backend in _required(item.config):
         report.outcome = "failed"
         report.longrepr = f"backend {backend} is required, and this was skipped: {call.excinfo and call.excinfo.value}"
     return report

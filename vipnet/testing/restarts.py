@@ -35,7 +35,7 @@ _NUMBER: Final = struct.Struct("!I")
 
 
 class RestartPromises:
-    """P17, of a system whose probe is a `RealProbe`; the half about watching is asked where watching is tested."""
+    """P17 without watching, of a system whose probe is a `RealProbe`."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"time"})
 

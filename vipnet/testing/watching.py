@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import ClassVar
 
 from vipnet.events import EventWord, WatchEvent
 from vipnet.testing.controlled import ControlledNetwork
@@ -78,6 +79,8 @@ def seen_by_watch(network: ControlledNetwork) -> Generator[Seen, None, None]:
 
 class WatchingPromises:
     """Promise P17 while watching."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"time"})
 
     def test_p17_what_somebody_damages_is_whole_within_2_s_while_watching(self, controlled: ControlledNetwork) -> None:
         settle(controlled)
