@@ -19,7 +19,7 @@ from tests.nftables.conftest import OUTSIDE, Lab, Server, Subnet, Tap, ask_tcp, 
 from tests.nftables.shared_cloud import SharedCloud
 from tests.nftables.test_driver import nft
 from vipnet.controller import Controller
-from vipnet.model import Vpc, mac_of
+from vipnet.model import Eip, Vpc, mac_of, short_id
 from vipnet.views import Counters
 from vipnet_kernel.set_counters import SetCounter, set_counter
 from vipnet_nftables.names import router_namespace
@@ -149,6 +149,29 @@ def test_counters_move_with_their_eip_within_a_vpc(lab: Lab, site: Site) -> None
     assert site.counters("b").rx_packets == once.rx_packets + 1
 
 
+def test_another_eip_of_the_same_address_begins_at_0(lab: Lab, site: Site) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    with site.cloud.transaction() as tx:
+        tx.groups.dissociate_eip("a", auto_delete=True)
+        tx.eips.create("next", network="pub", ip_addr=EIP, charge_type="traffic")
+        tx.groups.associate_eip("a", eip_id="next")
+    assert site.counters() == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
+    assert not site.cloud.apply(audit=True).changed
+    assert site.counted(lambda: ping(lab.outside, EIP)) == (1, IP_UDP, 1, IP_UDP)
+
+
+def test_a_counter_that_somebody_else_made_anew_is_lost(lab: Lab, site: Site) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    element = f"element ip vipnet vn_tx_count {{ {EIP} }}"
+    nft(site.router, f"delete {element}; add {element}")
+    assert ping(lab.outside, EIP)
+    assert site.counters() == Counters(rx_packets=2, rx_bytes=2 * IP_UDP, tx_packets=0, tx_bytes=0, lost=True)
+    site.cloud.apply()
+    assert not site.cloud.plan()
+    assert site.counters().lost
+    assert site.counted(lambda: ping(lab.outside, EIP)) == (1, IP_UDP, 1, IP_UDP)
+
+
 @pytest.mark.parametrize("damage", ["flush table ip vipnet", "add chain ip vipnet theirs", "delete table arp vipnet"])
 def test_counters_survive_the_repair_of_rules(lab: Lab, site: Site, damage: str) -> None:  # P13
     assert ping(lab.outside, EIP)
@@ -193,11 +216,12 @@ def test_counters_of_a_namespace_that_is_gone_are_lost(site: Site) -> None:
 
 def test_the_kernels_answer_is_what_nft_shows(lab: Lab, site: Site) -> None:
     assert ping(lab.outside, EIP)
-    assert f"{EIP} counter packets 1 bytes 28" in site.listed("vn_rx_count")
+    assert f"{EIP} counter packets 1 bytes 28 comment" in site.listed("vn_rx_count")
     site.cloud.eips.change_bandwidth("of-a", 1)
     sets = ("vn_rx_count", "vn_rx_limit", "vn_eip_vip", "none")
     asked = [set_counter(site.router, "vipnet", name, socket.inet_aton(EIP)) for name in sets]
-    assert asked == [SetCounter(1, 28, ""), None, None, None]
+    owner = next(short_id(eip.id) for eip in site.cloud.topology.all(Eip) if eip.name == "of-a")
+    assert asked == [SetCounter(1, 28, owner), None, None, None]
     large = "counter packets 9999999999 bytes 12345678901234"
     nft(site.router, f'add element ip vipnet vn_rx_count {{ 1.2.3.4 {large} comment "theirs" }}')
     assert set_counter(site.router, "vipnet", "vn_rx_count", bytes([1, 2, 3, 4])) == SetCounter(
