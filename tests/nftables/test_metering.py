@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import socket
 import struct
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from tests.nftables.conftest import OUTSIDE, Lab, Server, Subnet, Tap, ask_tcp, 
 from tests.nftables.shared_cloud import SharedCloud
 from tests.nftables.test_driver import nft
 from vipnet.controller import Controller
-from vipnet.model import Eip, Vpc, mac_of, short_id
+from vipnet.model import Eip, Network, Vpc, mac_of, short_id
 from vipnet.views import Counters
+from vipnet_kernel.namespaces import entered
 from vipnet_kernel.set_counters import SetCounter, set_counter
 from vipnet_nftables.names import router_namespace
 
@@ -101,6 +104,38 @@ def test_packets_are_counted_one_by_one(lab: Lab, site: Site) -> None:  # P13
     answer = len(f"{lab.outside} {EIP} ") + 100 + IP_UDP
     assert site.counted(lambda: ask_udp(site.a.space, OUTSIDE, source=VIP, data=bytes(100))) == (1, answer, 1, 100 + IP_UDP)
     assert site.counters("b") == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
+
+
+def test_what_a_virtual_machine_has_merged_is_counted_one_by_one(lab: Lab, site: Site) -> None:  # P13
+    """It tells the size of segments, and not how many there are."""
+    mac, size, count = "02:00:00:00:99:01", 1000, 4
+    with closing(tap_device(lab.host, "vm0")) as tap:
+        site.cloud.servers.create("vm", nets=["web"], devices=["vm0"], macs=[mac], groups=["a"])
+        network = next(one for one in site.cloud.topology.all(Network) if one.name == "web")
+        tcp = struct.pack("!HHIIBBHHH", 4000, 4001, 1, 1, 0x50, 0x10, 1000, 0, 0)
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp) + count * size, 1, 0x4000, 64, 6, 0)
+        head += socket.inet_aton(VIP) + socket.inet_aton(OUTSIDE)
+        head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+        pseudo = head[12:20] + struct.pack("!BBH", 0, 6, len(tcp) + count * size)
+        tcp = tcp[:16] + struct.pack("!H", checksum(pseudo) ^ 0xFFFF) + tcp[18:]  # the sum of what the segments share
+        merged = struct.pack("=BBHHHH", 1, 1, 14 + 40, size, 14 + 20, 16)  # struct virtio_net_hdr: to be summed up; TCP over IPv4
+        ethernet = bytes.fromhex((mac_of(network.id) + mac).replace(":", "")) + b"\x08\x00"
+        sent = site.counted(lambda: tap.write(merged + ethernet + head + tcp + bytes(count * size)))
+    assert sent[2:] == (count, count * (40 + size))  # and as many resets come back
+
+
+def tap_device(space: str, name: str) -> FileIO:
+    """The end of a virtual machine's interface that the machine itself has."""
+    with entered(space):
+        tap = FileIO("/dev/net/tun", "r+")
+        fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x5002))  # TUNSETIFF: IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
+        subprocess.run(["ip", "link", "set", name, "addrgenmode", "none"], check=True)
+    return tap
+
+
+def checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    return ~(total % 0xFFFF) & 0xFFFF
 
 
 def test_what_crosses_no_uplink_is_not_counted(lab: Lab, site: Site) -> None:  # P13
