@@ -165,12 +165,12 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
         """Ask the routers what each EIP's elements have counted: O(1) each, without nft."""
-        return {mapping.eip_id: count(mapping.vpc_id, mapping.eip) for mapping in mappings}
+        return {mapping.eip_id: count(mapping.vpc_id, mapping.eip, mapping.eip_id) for mapping in mappings}
 
     def closed(self, ended: Iterable[Released]) -> Mapping[str, Counters]:
         """Ask the routers that EIPs have left what was counted there: the elements that `steps` leaves for last."""
         there = ((item.eip_id, item.vpc_id, item.eip) for item in ended)
-        return {id: count(vpc_id, eip) for id, vpc_id, eip in there if id is not None and eip is not None}
+        return {id: count(vpc_id, eip, id) for id, vpc_id, eip in there if id is not None and eip is not None}
 
     def passage(self, packet: Packet, step: Step) -> Sequence[Need[NativeEntry]]:
         """Say which links, routes, settings and elements carry, admit, guard or lead a packet at a stage."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.route_entries import Route, Rule
 from vipnet_nftables.ruleset import Kind
 
-__all__ = ["Element", "Guard", "LinkEntry", "NativeEntry", "RuleEntry", "Skeleton", "target_of"]
+__all__ = ["LOST", "Element", "Guard", "LinkEntry", "NativeEntry", "RuleEntry", "Skeleton", "target_of"]
+
+LOST: Final = "lost"
+"""The last word in the comment of a counter that is not the first of its mapping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
     """An element of a set (`value` "") or map of the table `vipnet` of a family, in nft's words.
 
-    `limit`: what it lets pass. `state`: what the kernel has counted in it, and a comment; no part of what it is.
+    `limit`: what it lets pass. `owner`: for whom it counts, in its comment. `state`, what the kernel has counted in it, and
+    whether some of that is `lost`, are no part of what it is.
     """
 
     namespace: str
@@ -25,7 +30,9 @@ class Element:
     element: str
     value: str = ""
     limit: str = ""
+    owner: str = ""
     state: str = field(default="", compare=False)
+    lost: bool = field(default=False, compare=False)
 
     @property
     def target(self) -> str:
@@ -37,12 +44,14 @@ class Element:
 
     @property
     def text(self) -> str:
-        return replace(self, state="").line("add")
+        return replace(self, state="", lost=False).line("add")
 
     def line(self, verb: str) -> str:
         """The command that adds or deletes it."""
         value = f": {self.value}" if self.value else ""
-        words = (self.element, self.limit, self.state, value) if verb == "add" else (self.element,)
+        said = " ".join(filter(None, (self.owner, LOST if self.lost else "")))
+        comment = f'comment "{said}"' if said else ""
+        words = (self.element, self.limit, self.state, comment, value) if verb == "add" else (self.element,)
         return f"{verb} element {self.family} vipnet {self.set} {{ {' '.join(filter(None, words))} }}"
 
 

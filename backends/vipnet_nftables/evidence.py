@@ -21,7 +21,7 @@ from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import nft
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
-from vipnet_nftables.metering import limit_words
+from vipnet_nftables.metering import limit_words, owner_of
 from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.reader import routes_of, rules_of
 from vipnet_nftables.route_entries import Route, Rule
@@ -201,7 +201,8 @@ def _where(entry: Element) -> Where:
 
 def _finding(entry: Element, there: SetElement) -> Finding:
     _, kind = _types()[entry.family, entry.set]
-    found = replace(entry, value=_decoded(there.value, kind) if kind else "", limit=_limit(there.limit), state="")
+    owner, _ = owner_of(there.comment)
+    found = replace(entry, value=_decoded(there.value, kind) if kind else "", limit=_limit(there.limit), owner=owner, state="")
     counted = "" if there.counted is None else "counter packets {} bytes {}".format(*there.counted)
     comment = f' comment "{there.comment}"' if there.comment else ""
     return Finding("installed", counted + comment) if found == entry else Finding("different", found.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, TypeGuard
@@ -9,28 +10,31 @@ from typing import Final, TypeGuard
 from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
 from vipnet.intents import EipMapping
+from vipnet.model import short_id
 from vipnet.plan import TargetPlan
 from vipnet.views import Counters
 from vipnet_kernel.namespaces import exists
 from vipnet_kernel.set_counters import SetCounter, set_counter
 from vipnet_nftables import names
-from vipnet_nftables.entries import Element, NativeEntry
+from vipnet_nftables.entries import LOST, Element, NativeEntry
 
-__all__ = ["LOST", "count", "is_counter", "limit_words", "metering", "told_of_loss"]
+__all__ = ["count", "is_counter", "limit_words", "metering", "owner_of", "told_of_loss"]
 
 _COUNTERS: Final = ("vn_rx_count", "vn_tx_count")
 _LIMITS: Final = ("vn_rx_limit", "vn_tx_limit")
-LOST: Final = "lost"
-"""The comment of a counter that is not the first of its EIP."""
+_COMMENT: Final = re.compile(f"([0-9a-f]{{12}})( {LOST})?")
 _BYTES: Final = 125_000  # a second, of 10^6 bit/s
 _MOST_MBPS: Final = ((1 << 64) // 10**9 - 1) // _BYTES  # the kernel multiplies a second's bytes by its nanoseconds, in 64 bits
 
 
 def metering(router: str, intent: EipMapping) -> Iterator[Element]:
-    """The counters of an EIP, and its limits if it has any. Raises DataplaneError for a limit that the kernel cannot keep."""
+    """The counters of an EIP, and its limits if it has any. Raises DataplaneError for a limit that the kernel cannot keep.
+
+    Counters say whose they are: when an EIP is deleted and another one has its address at once, that begins at 0.
+    """
     eip = format_ip4(intent.eip)
     for counter in _COUNTERS:
-        yield Element(router, "ip", counter, eip)
+        yield Element(router, "ip", counter, eip, owner=short_id(intent.eip_id))
     if intent.bandwidth is None:
         return
     if intent.bandwidth > _MOST_MBPS:
@@ -45,6 +49,12 @@ def metering(router: str, intent: EipMapping) -> Iterator[Element]:
 def is_counter(entry: NativeEntry) -> TypeGuard[Element]:
     """Whether an entry keeps what an EIP's mapping has counted."""
     return isinstance(entry, Element) and entry.set in _COUNTERS
+
+
+def owner_of(comment: str) -> tuple[str, bool]:
+    """For whom a counter of this comment counts ("": for nobody of ours), and whether it says that something is lost."""
+    found = _COMMENT.fullmatch(comment)
+    return (found[1], found[2] is not None) if found else ("", False)
 
 
 def limit_words(rate: int, *, burst: int = 1, per: str = "second", over: bool = True) -> str:
@@ -63,31 +73,32 @@ def told_of_loss(step: TargetPlan[NativeEntry]) -> TargetPlan[NativeEntry]:
     """
     if step.fresh is None:
         return step
-    return replace(step, create=tuple(_told(entry, step.fresh) for entry in step.create))
+    replaced = tuple((old, _told(new, step.fresh)) for old, new in step.replace)
+    return replace(step, create=tuple(_told(entry, step.fresh) for entry in step.create), replace=replaced)
 
 
 def _told(entry: NativeEntry, fresh: frozenset[str]) -> NativeEntry:
-    if is_counter(entry) and entry.key not in fresh:
-        return replace(entry, state=f'comment "{LOST}"')
-    return entry
+    return replace(entry, lost=True) if is_counter(entry) and entry.key not in fresh else entry
 
 
-def count(vpc_id: str, eip: int) -> Counters:
+def count(vpc_id: str, eip: int, eip_id: str) -> Counters:
     """Ask the kernel for the counters of an EIP in the router of a VPC: O(1). Raises DataplaneError.
 
     When the rest of a mapping has gone, nothing reaches its counters: what is not in `vn_eips` is dropped before.
     """
     router = names.router_namespace(vpc_id)
-    rx, tx = (_asked(router, counter, eip) for counter in _COUNTERS)
+    (rx, rx_lost), (tx, tx_lost) = (_asked(router, counter, eip, short_id(eip_id)) for counter in _COUNTERS)
     return Counters(
         rx_packets=rx.packets,
         rx_bytes=rx.bytes,
         tx_packets=tx.packets,
         tx_bytes=tx.bytes,
-        lost=LOST in (rx.comment, tx.comment),
+        lost=rx_lost or tx_lost,
     )
 
 
-def _asked(router: str, counter: str, eip: int) -> SetCounter:
+def _asked(router: str, counter: str, eip: int, owner: str) -> tuple[SetCounter, bool]:
+    """A counter, and whether it has lost something: one that is not there, or not the owner's, has lost all."""
     found = set_counter(router, "vipnet", counter, eip.to_bytes(4, "big")) if exists(router) else None
-    return found or SetCounter(0, 0, LOST)
+    whose, lost = ("", True) if found is None else owner_of(found.comment)
+    return (found, lost) if found is not None and whose == owner else (SetCounter(0, 0, ""), True)

@@ -14,7 +14,7 @@ from vipnet.errors import DataplaneError
 from vipnet.process import run
 from vipnet_kernel.namespaces import entered, scratch
 from vipnet_nftables.entries import Element
-from vipnet_nftables.metering import LOST, limit_words
+from vipnet_nftables.metering import limit_words, owner_of
 from vipnet_nftables.ruleset import TABLES, Kind, declaration
 
 __all__ = ["TABLE", "Listing", "Refusal", "kind_of", "listing", "surplus", "tables_of", "transact"]
@@ -151,22 +151,23 @@ def _elements(namespace: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Ele
             types = [body["type"]] if isinstance(body["type"], str) else body["type"]
             for element in body.get("elem", ()):
                 key, value = element if "map" in row else (element, "")
-                bare, limit, state = _kept(key)
-                yield Element(namespace, body["family"], body["name"], _key(bare, types), str(value), limit, state)
+                bare, limit, state, comment = _kept(key)
+                owner, lost = owner_of(comment)
+                where = namespace, body["family"], body["name"], _key(bare, types)
+                yield Element(*where, str(value), limit=limit, owner=owner, state=state, lost=lost)
 
 
-def _kept(key: Any) -> tuple[Any, str, str]:
-    """The key itself, the limit of its element, and what it has counted, with its comment."""
+def _kept(key: Any) -> tuple[Any, str, str, str]:
+    """The key itself, the limit of its element, what it has counted, and its comment."""
     match key:
         case {"elem": {"val": bare, "limit": limit}}:
-            return bare, _limit(limit), ""
+            return bare, _limit(limit), "", ""
         case {"elem": {"val": bare, "counter": {"packets": packets, "bytes": octets}} as body}:
-            comment = f' comment "{LOST}"' if body.get("comment") == LOST else ""
-            return bare, "", f"counter packets {packets} bytes {octets}{comment}"
+            return bare, "", f"counter packets {packets} bytes {octets}", body.get("comment", "")
         case {"elem": {"val": bare}}:
-            return bare, "", ""
+            return bare, "", "", ""
         case _:
-            return key, "", ""
+            return key, "", "", ""
 
 
 def _limit(found: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import socket
 import struct
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from tests.nftables.conftest import OUTSIDE, Lab, Server, Subnet, Tap, ask_tcp, 
 from tests.nftables.shared_cloud import SharedCloud
 from tests.nftables.test_driver import nft
 from vipnet.controller import Controller
-from vipnet.model import Vpc, mac_of
+from vipnet.model import Eip, Network, Vpc, mac_of, short_id
 from vipnet.views import Counters
+from vipnet_kernel.namespaces import entered
 from vipnet_kernel.set_counters import SetCounter, set_counter
 from vipnet_nftables.names import router_namespace
 
@@ -103,6 +106,38 @@ def test_packets_are_counted_one_by_one(lab: Lab, site: Site) -> None:  # P13
     assert site.counters("b") == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
 
 
+def test_what_a_virtual_machine_has_merged_is_counted_one_by_one(lab: Lab, site: Site) -> None:  # P13
+    """It tells the size of segments, and not how many there are."""
+    mac, size, count = "02:00:00:00:99:01", 1000, 4
+    with closing(tap_device(lab.host, "vm0")) as tap:
+        site.cloud.servers.create("vm", nets=["web"], devices=["vm0"], macs=[mac], groups=["a"])
+        network = next(one for one in site.cloud.topology.all(Network) if one.name == "web")
+        tcp = struct.pack("!HHIIBBHHH", 4000, 4001, 1, 1, 0x50, 0x10, 1000, 0, 0)
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp) + count * size, 1, 0x4000, 64, 6, 0)
+        head += socket.inet_aton(VIP) + socket.inet_aton(OUTSIDE)
+        head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+        pseudo = head[12:20] + struct.pack("!BBH", 0, 6, len(tcp) + count * size)
+        tcp = tcp[:16] + struct.pack("!H", checksum(pseudo) ^ 0xFFFF) + tcp[18:]  # the sum of what the segments share
+        merged = struct.pack("=BBHHHH", 1, 1, 14 + 40, size, 14 + 20, 16)  # struct virtio_net_hdr: to be summed up; TCP over IPv4
+        ethernet = bytes.fromhex((mac_of(network.id) + mac).replace(":", "")) + b"\x08\x00"
+        sent = site.counted(lambda: tap.write(merged + ethernet + head + tcp + bytes(count * size)))
+    assert sent[2:] == (count, count * (40 + size))  # and as many resets come back
+
+
+def tap_device(space: str, name: str) -> FileIO:
+    """The end of a virtual machine's interface that the machine itself has."""
+    with entered(space):
+        tap = FileIO("/dev/net/tun", "r+")
+        fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x5002))  # TUNSETIFF: IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
+        subprocess.run(["ip", "link", "set", name, "addrgenmode", "none"], check=True)
+    return tap
+
+
+def checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    return ~(total % 0xFFFF) & 0xFFFF
+
+
 def test_what_crosses_no_uplink_is_not_counted(lab: Lab, site: Site) -> None:  # P13
     router = mac_of(site.vpc.id)
     spoofed = packet(WORLD_MAC, router, site.b.ip, EIP, payload=struct.pack("!4H", 9, 9, 8, 0))
@@ -149,6 +184,29 @@ def test_counters_move_with_their_eip_within_a_vpc(lab: Lab, site: Site) -> None
     assert site.counters("b").rx_packets == once.rx_packets + 1
 
 
+def test_another_eip_of_the_same_address_begins_at_0(lab: Lab, site: Site) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    with site.cloud.transaction() as tx:
+        tx.groups.dissociate_eip("a", auto_delete=True)
+        tx.eips.create("next", network="pub", ip_addr=EIP, charge_type="traffic")
+        tx.groups.associate_eip("a", eip_id="next")
+    assert site.counters() == Counters(rx_packets=0, rx_bytes=0, tx_packets=0, tx_bytes=0, lost=False)
+    assert not site.cloud.apply(audit=True).changed
+    assert site.counted(lambda: ping(lab.outside, EIP)) == (1, IP_UDP, 1, IP_UDP)
+
+
+def test_a_counter_that_somebody_else_made_anew_is_lost(lab: Lab, site: Site) -> None:  # P13
+    assert ping(lab.outside, EIP)
+    element = f"element ip vipnet vn_tx_count {{ {EIP} }}"
+    nft(site.router, f"delete {element}; add {element}")
+    assert ping(lab.outside, EIP)
+    assert site.counters() == Counters(rx_packets=2, rx_bytes=2 * IP_UDP, tx_packets=0, tx_bytes=0, lost=True)
+    site.cloud.apply()
+    assert not site.cloud.plan()
+    assert site.counters().lost
+    assert site.counted(lambda: ping(lab.outside, EIP)) == (1, IP_UDP, 1, IP_UDP)
+
+
 @pytest.mark.parametrize("damage", ["flush table ip vipnet", "add chain ip vipnet theirs", "delete table arp vipnet"])
 def test_counters_survive_the_repair_of_rules(lab: Lab, site: Site, damage: str) -> None:  # P13
     assert ping(lab.outside, EIP)
@@ -193,11 +251,12 @@ def test_counters_of_a_namespace_that_is_gone_are_lost(site: Site) -> None:
 
 def test_the_kernels_answer_is_what_nft_shows(lab: Lab, site: Site) -> None:
     assert ping(lab.outside, EIP)
-    assert f"{EIP} counter packets 1 bytes 28" in site.listed("vn_rx_count")
+    assert f"{EIP} counter packets 1 bytes 28 comment" in site.listed("vn_rx_count")
     site.cloud.eips.change_bandwidth("of-a", 1)
     sets = ("vn_rx_count", "vn_rx_limit", "vn_eip_vip", "none")
     asked = [set_counter(site.router, "vipnet", name, socket.inet_aton(EIP)) for name in sets]
-    assert asked == [SetCounter(1, 28, ""), None, None, None]
+    owner = next(short_id(eip.id) for eip in site.cloud.topology.all(Eip) if eip.name == "of-a")
+    assert asked == [SetCounter(1, 28, owner), None, None, None]
     large = "counter packets 9999999999 bytes 12345678901234"
     nft(site.router, f'add element ip vipnet vn_rx_count {{ 1.2.3.4 {large} comment "theirs" }}')
     assert set_counter(site.router, "vipnet", "vn_rx_count", bytes([1, 2, 3, 4])) == SetCounter(
