@@ -236,7 +236,7 @@ def test_a_pending_revision_is_named() -> None:
 
 def test_without_evidence_the_model_answers(cloud: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = cloud.trace(from_="external", dst=EIP)
-    monkeypatch.setattr(SimulatorBackend, "usability", classmethod(lambda _: Usability(False, "run it as root")))
+    monkeypatch.setattr(cloud.backend, "usability", lambda: Usability(False, "run it as root"))
     way = cloud.trace(from_="external", dst=EIP)
     assert [(step.stage, step.action) for step in way.steps] == [(step.stage, step.action) for step in expected.steps]
     assert {one.state for step in way.steps for one in step.evidence} == {"presumed"}

@@ -128,15 +128,6 @@ class Controller(AllVerbs):
             finally:
                 self._store.close()
 
-    @property
-    def backend(self) -> Backend[Any]:
-        """The data plane; another one may take its place."""
-        return self._plane.backend
-
-    @backend.setter
-    def backend(self, backend: Backend[Any]) -> None:
-        self._plane.backend = backend
-
     def settle(self) -> None:
         """Take everything that lives now out of Python's garbage collection (gc.freeze), for the whole process.
 

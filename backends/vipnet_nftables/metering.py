@@ -12,7 +12,7 @@ from vipnet.intents import EipMapping
 from vipnet.plan import TargetPlan
 from vipnet.views import Counters
 from vipnet_kernel.namespaces import exists
-from vipnet_kernel.set_counters import SetCounter, set_counter
+from vipnet_kernel.set_elements import SetElement, Where, set_elements
 from vipnet_nftables import names
 from vipnet_nftables.entries import Element, NativeEntry
 
@@ -78,16 +78,14 @@ def count(vpc_id: str, eip: int) -> Counters:
     When the rest of a mapping has gone, nothing reaches its counters: what is not in `vn_eips` is dropped before.
     """
     router = names.router_namespace(vpc_id)
-    rx, tx = (_asked(router, counter, eip) for counter in _COUNTERS)
-    return Counters(
-        rx_packets=rx.packets,
-        rx_bytes=rx.bytes,
-        tx_packets=tx.packets,
-        tx_bytes=tx.bytes,
-        lost=LOST in (rx.comment, tx.comment),
-    )
+    places = [Where("ip", "vipnet", counter, eip.to_bytes(4, "big")) for counter in _COUNTERS]
+    there = set_elements(router, places) if exists(router) else {}
+    rx, tx = (_counted(there.get(place)) for place in places)
+    return Counters(rx_packets=rx[0], rx_bytes=rx[1], tx_packets=tx[0], tx_bytes=tx[1], lost=LOST in (rx[2], tx[2]))
 
 
-def _asked(router: str, counter: str, eip: int) -> SetCounter:
-    found = set_counter(router, "vipnet", counter, eip.to_bytes(4, "big")) if exists(router) else None
-    return found or SetCounter(0, 0, LOST)
+def _counted(found: SetElement | None) -> tuple[int, int, str]:
+    """Packets, bytes, comment."""
+    if found is None or found.counted is None:
+        return 0, 0, LOST
+    return *found.counted, found.comment
