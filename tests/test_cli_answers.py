@@ -73,6 +73,7 @@ STORY = """
     export > model.json
     plan
     apply
+    trace
     status
     backends
     completion

@@ -221,8 +221,9 @@ def _types() -> Mapping[tuple[str, str], tuple[tuple[str, ...], str]]:
     for kind in kinds():
         for table in declaration(kind).split("\ntable ")[1:]:
             family = table.split(maxsplit=1)[0]
-            for name, key, value in _SET.findall(table):
-                found[family, name] = tuple(_TYPES.get(part, part) for part in key.strip().split(" . ")), value
+            for one in _SET.finditer(table):
+                name, key, value = (str(part or "").strip() for part in one.groups())
+                found[family, name] = tuple(_TYPES.get(part, part) for part in key.split(" . ")), value
     return found
 
 

@@ -14,7 +14,7 @@ from vipnet.model import short_id
 from vipnet.plan import TargetPlan
 from vipnet.views import Counters
 from vipnet_kernel.namespaces import exists
-from vipnet_kernel.set_counters import SetCounter, set_counter
+from vipnet_kernel.set_elements import SetElement, Where, set_elements
 from vipnet_nftables import names
 from vipnet_nftables.entries import LOST, Element, NativeEntry
 
@@ -87,18 +87,15 @@ def count(vpc_id: str, eip: int, eip_id: str) -> Counters:
     When the rest of a mapping has gone, nothing reaches its counters: what is not in `vn_eips` is dropped before.
     """
     router = names.router_namespace(vpc_id)
-    (rx, rx_lost), (tx, tx_lost) = (_asked(router, counter, eip, short_id(eip_id)) for counter in _COUNTERS)
-    return Counters(
-        rx_packets=rx.packets,
-        rx_bytes=rx.bytes,
-        tx_packets=tx.packets,
-        tx_bytes=tx.bytes,
-        lost=rx_lost or tx_lost,
-    )
+    places = [Where("ip", "vipnet", counter, eip.to_bytes(4, "big")) for counter in _COUNTERS]
+    there = set_elements(router, places) if exists(router) else {}
+    rx, tx = (_counted(there.get(place), short_id(eip_id)) for place in places)
+    return Counters(rx_packets=rx[0], rx_bytes=rx[1], tx_packets=tx[0], tx_bytes=tx[1], lost=rx[2] or tx[2])
 
 
-def _asked(router: str, counter: str, eip: int, owner: str) -> tuple[SetCounter, bool]:
-    """A counter, and whether it has lost something: one that is not there, or not the owner's, has lost all."""
-    found = set_counter(router, "vipnet", counter, eip.to_bytes(4, "big")) if exists(router) else None
-    whose, lost = ("", True) if found is None else owner_of(found.comment)
-    return (found, lost) if found is not None and whose == owner else (SetCounter(0, 0, ""), True)
+def _counted(found: SetElement | None, owner: str) -> tuple[int, int, bool]:
+    """Packets, bytes, and whether something of them is lost: a counter that is not there, or not the owner's, has lost all."""
+    if found is None or found.counted is None:
+        return 0, 0, True
+    whose, lost = owner_of(found.comment)
+    return (*found.counted, lost) if whose == owner else (0, 0, True)

@@ -24,7 +24,7 @@ from vipnet.controller import Controller
 from vipnet.model import Eip, Network, Vpc, mac_of, short_id
 from vipnet.views import Counters
 from vipnet_kernel.namespaces import entered
-from vipnet_kernel.set_counters import SetCounter, set_counter
+from vipnet_kernel.set_elements import Limit, SetElement, Where, set_elements
 from vipnet_nftables.names import router_namespace
 
 pytestmark = pytest.mark.root
@@ -253,15 +253,18 @@ def test_the_kernels_answer_is_what_nft_shows(lab: Lab, site: Site) -> None:
     assert ping(lab.outside, EIP)
     assert f"{EIP} counter packets 1 bytes 28 comment" in site.listed("vn_rx_count")
     site.cloud.eips.change_bandwidth("of-a", 1)
-    sets = ("vn_rx_count", "vn_rx_limit", "vn_eip_vip", "none")
-    asked = [set_counter(site.router, "vipnet", name, socket.inet_aton(EIP)) for name in sets]
     owner = next(short_id(eip.id) for eip in site.cloud.topology.all(Eip) if eip.name == "of-a")
-    assert asked == [SetCounter(1, 28, owner), None, None, None]
+    names = ("vn_rx_count", "vn_rx_limit", "vn_eip_vip", "none")
+    counted, limited, mapped, absent = (Where("ip", "vipnet", name, socket.inet_aton(EIP)) for name in names)
+    assert set_elements(site.router, (counted, limited, mapped, absent)) == {
+        counted: SetElement(b"", (1, 28), None, owner),
+        limited: SetElement(b"", None, Limit(125_000, 1, 1, over=True), ""),
+        mapped: SetElement(socket.inet_aton(VIP), None, None, ""),
+    }
     large = "counter packets 9999999999 bytes 12345678901234"
     nft(site.router, f'add element ip vipnet vn_rx_count {{ 1.2.3.4 {large} comment "theirs" }}')
-    assert set_counter(site.router, "vipnet", "vn_rx_count", bytes([1, 2, 3, 4])) == SetCounter(
-        9999999999, 12345678901234, "theirs"
-    )
+    other = Where("ip", "vipnet", "vn_rx_count", bytes([1, 2, 3, 4]))
+    assert set_elements(site.router, [other])[other] == SetElement(b"", (9999999999, 12345678901234), None, "theirs")
 
 
 def test_a_limit_changed_by_hand_is_repaired(site: Site) -> None:
