@@ -515,7 +515,7 @@ def test_a_gateway_moves_within_its_subnet(lab: Lab) -> None:
     vpc = uuid()
     net = Subnet(vpc)
     moved = replace(net, gateway="192.168.4.9")
-    rest = [uplink_in_use(), routing(vpc)]
+    rest: list[Intent] = [uplink_in_use(), routing(vpc)]
     lab.apply([*rest, *net.intents()])
     lab.change(net.intents(), moved.intents())
     assert not (plan := lab.plan([*rest, *moved.intents()])), str(plan)

@@ -134,7 +134,7 @@ def tap_device(space: str, name: str) -> FileIO:
 
 
 def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     return ~(total % 0xFFFF) & 0xFFFF
 
 
