@@ -50,7 +50,7 @@ class CoreContract:
     @given(data=st.data())
     @settings(deadline=None)
     def test_entries_of_a_set_are_the_union_of_each_ones(self, compiler: Backend[Any], data: st.DataObject) -> None:
-        intents = data.draw(scenes()).intents()
+        intents = data.draw(scenes(ipv6="ipv6" in compiler.capabilities)).intents()
         together = compiler.compile(intents)
         alone = [compiler.compile([intent]) for intent in intents]
         assert together == {key: entry for entries in alone for key, entry in entries.items()}
@@ -59,7 +59,7 @@ class CoreContract:
     @given(data=st.data())
     @settings(deadline=None)
     def test_the_order_of_intents_is_nothing(self, compiler: Backend[Any], data: st.DataObject) -> None:
-        intents: list[Intent] = data.draw(scenes()).intents()
+        intents: list[Intent] = data.draw(scenes(ipv6="ipv6" in compiler.capabilities)).intents()
         shuffled = data.draw(st.permutations(intents))
         assert compiler.compile(intents) == compiler.compile(shuffled)
 
