@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class SharedCloud:
 
     def _spaces(self) -> set[str]:
         """Namespaces of this host's vipnet."""
-        found = {(path.name, path.stat().st_ino) for path in Path("/run/netns").glob("vn*")}
+        found = set(_namespaces())
         self._alien |= {one for one in found - self._alien if f"vipnet {owner_mark(self.host)}" not in _lo(one[0])}
         return {name for name, _ in found - self._alien}
 
@@ -176,6 +176,13 @@ def _plain(element: Any) -> Any:
 def _lists(what: str, found: Counter[Any], wanted: Counter[Any]) -> Iterator[str]:
     if found != wanted:
         yield f"{what}: {dict(found - wanted)} too much, {dict(wanted - found)} missing"
+
+
+def _namespaces() -> Iterator[tuple[str, int]]:
+    """Names that vipnet could have given, with the kernel's number of each."""
+    for path in Path("/run/netns").glob("vn*"):
+        with suppress(FileNotFoundError):  # another's, and gone by now
+            yield path.name, path.stat().st_ino
 
 
 def _lo(space: str) -> str:
