@@ -1,0 +1,361 @@
+"""Two clouds that are given the same verbs, and are asked about the same packets."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+from uuid import UUID
+
+from vipnet.controller import Controller
+from vipnet.errors import RefusedError
+from vipnet.model import Eip, InstanceGroup, Membership, Network, Server, Vpc
+from vipnet.operations.draft import World
+from vipnet.reports import ApplyReport
+from vipnet.testing import frames
+from vipnet.testing.differential.case import Announce, Ask, Question, Step, Together, Verb
+from vipnet.testing.differential.oracle import Expectation, Oracle, Sighting
+from vipnet.testing.differential.packets import Heard, build, mark_of
+from vipnet.testing.differential.tally import Tally
+from vipnet.testing.differential.wire import Machine, Wire
+from vipnet.testing.probe import Announcement
+
+__all__ = ["DisagreementError", "Pair", "worlds"]
+
+_TICK = 11.0
+_SILENCE = 0.006
+"""Seconds without any frame after which nothing more is under way: between namespaces a frame takes microseconds."""
+
+_PAUSES = (0.03, 0.1, 0.3, 0.6, 1.0, 1.5)
+"""What should have been seen is sent again after these: a link just made may take a second to carry anything."""
+
+_ANYBODY = bytes.fromhex("0200000000fd")
+
+
+class DisagreementError(AssertionError):
+    """The two do not agree: about a packet, about a verb, or about what is left of a cloud that was removed."""
+
+    def __init__(self, about: Literal["packet", "verb", "rest"], text: str, question: Question | None = None) -> None:
+        super().__init__(text)
+        self.about = about
+        self.question = question
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A question under way."""
+
+    question: Question
+    expected: Expectation
+    seen: set[Sighting] = field(default_factory=set[Sighting])
+    is_over: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self.expected.seen <= self.seen
+
+    @property
+    def is_right(self) -> bool:
+        return self.expected.seen <= self.seen <= self.expected.seen | self.expected.tolerated
+
+
+class Pair:
+    """The cloud of a case. Its nouns have the verbs of a Controller; both are given each, and must answer alike."""
+
+    def __init__(self, oracle: Controller, tested: Controller, wire: Wire, tally: Tally, now: Clock, *, patient: bool) -> None:
+        self.oracle, self.tested = oracle, tested
+        self._pauses = _PAUSES if patient else _PAUSES[:2]
+        self.steps: list[Step] = []
+        self.refused: list[int] = []
+        self._wire, self._tally, self._clock = wire, tally, now
+        self._asked = Oracle(oracle)
+        self._flights: dict[bytes, _Flight] = {}
+        self._arp: dict[tuple[str, str, str], _Flight] = {}
+        self._macs: dict[tuple[str, str], bytes] = {}
+        self._late: list[_Flight] = []
+        self._claims: set[tuple[str, str]] = set()
+        self._present: dict[str, str] = {}
+        self._names = {machine.mac: name for name, machine in wire.machines.items()}
+        self.vpcs, self.networks, self.servers, self.groups, self.eips = map(
+            partial(_Noun, self.run), ("vpcs", "networks", "servers", "groups", "eips")
+        )
+
+    def apply(self, *, audit: bool = False) -> None:
+        """Apply on both; nothing is to be done."""
+        self.run(Verb("apply", (), (("audit", True),) if audit else ()))
+
+    @contextmanager
+    def transaction(self) -> Generator[_Together, None, None]:
+        """Collect verbs; both are given them in one transaction."""
+        collected = _Together()
+        yield collected
+        self.run(Together(tuple(collected.verbs)))
+
+    def run(self, step: Step) -> None:
+        """Do one step of a case. Raises DisagreementError."""
+        self.steps.append(step)
+        match step:
+            case Announce():
+                self._announce(step.device, step.ip, step.form)
+            case Ask():
+                self._ask(step.questions)
+            case _:
+                self._do(step)
+
+    def announce(self, device: str, ip: str, form: Announcement = "request") -> None:
+        """Let the machine at a port answer for an address from now on, and announce it."""
+        self.run(Announce(device, ip, form))
+
+    def ask(self, *questions: Question) -> None:
+        """Send packets; raise DisagreementError if one of them does not fare as in the simulator."""
+        self.run(Ask(questions))
+
+    def _do(self, step: Verb | Together) -> None:
+        self._clock.now += _TICK
+        expected, got = (_outcome(step, cloud) for cloud in (self.oracle, self.tested))
+        if expected != got:
+            text = f"{_text(step)}\nsimulator: {expected}\n{self.tested.backend.name}: {got}"
+            raise DisagreementError("verb", text)
+        if isinstance(expected, str):
+            self.refused.append(len(self.steps) - 1)
+        self._asked.refresh()
+        self._tally.note_verb(step, self._asked.intents, refused=isinstance(expected, str))
+
+    # ------------------------------------------------------------------------------------------------- packets
+
+    def _announce(self, device: str, ip: str, form: Announcement) -> None:
+        self._prepare()
+        self._claims.add((device, ip))
+        question = Question(sender=device, proto="arp-request" if form == "request" else "arp-reply", src=ip, dst=ip)
+        flight = _Flight(question, self._asked.expectation(question))
+        self._give_addresses()
+        self._fly([flight])
+
+    def _ask(self, questions: Sequence[Question]) -> None:
+        self._prepare()
+        known, flights = set[Question](), list[_Flight]()
+        for question in questions:
+            if question in known or not self._asked.is_comparable(question):
+                self._tally.restricted += 1
+            else:
+                known.add(question)
+                flights.append(_Flight(question, self._asked.expectation(question)))
+        self._resolve(flights)
+        self._fly(flights)
+
+    def _prepare(self) -> None:
+        """Bring the machines to what the model says: who has a port is there, and who is new announces itself."""
+        self._wire.wait_for_carriers(self._asked.nics, 1.5)
+        self._give_addresses()
+        for device, nic in self._asked.nics.items():
+            if self._present.get(device) != nic.id:
+                self._claims = {claim for claim in self._claims if claim[0] != device}
+                self._wire.machines[device].announce(self._own(device))
+        self._present = {device: nic.id for device, nic in self._asked.nics.items()}
+        self._listen(_SILENCE)
+
+    def _give_addresses(self) -> None:
+        """Each machine has its own address, VIPs that it holds, and what it has taken without being a member."""
+        for name, machine in self._wire.machines.items():
+            own = self._asked.own_ip(name)
+            machine.answers = set() if own is None else {own}
+        for device, ip in self._asked.held():
+            self._wire.machines[device].answers.add(ip)
+        for device, ip in self._claims:
+            if device in self._asked.nics and not self._asked.is_member(device, ip):
+                self._wire.machines[device].answers.add(ip)
+
+    def _own(self, name: str) -> str:
+        own = self._asked.own_ip(name)
+        assert own is not None
+        return own
+
+    def _resolve(self, flights: Sequence[_Flight]) -> None:
+        """Let the senders ask for their next hops, as hosts do: again, where an answer should come."""
+        self._macs.clear()
+        wanted = {(one.question.sender, hop) for one in flights if (hop := self._asked.next_hop(one.question)) is not None}
+        wanted |= {(one.question.sender, one.question.via) for one in flights if one.question.via is not None}
+        asked = {pair: self._is_answered(*pair) for pair in sorted(wanted)}
+        for pause in (0.0, *self._pauses):
+            self._listen(pause)
+            left = [pair for pair, is_answered in asked.items() if pair not in self._macs and (is_answered or not pause)]
+            for sender, ip in left:
+                machine = self._wire.machines[sender]
+                machine.send(frames.arp(1, machine.mac, self._own(sender), ip))
+            self._listen(_SILENCE)
+            if all(pair in self._macs for pair, is_answered in asked.items() if is_answered):
+                return
+
+    def _is_answered(self, sender: str, ip: str) -> bool:
+        question = Question(sender=sender, proto="arp-request", src=self._own(sender), dst=ip)
+        return any(sighting.who.startswith("answer") for sighting in self._asked.expectation(question).seen)
+
+    def _fly(self, flights: Sequence[_Flight]) -> None:
+        self._arp = {
+            (one.question.sender, one.question.dst, one.question.src): one
+            for one in flights
+            if one.question.proto == "arp-request"
+        }
+        waiting = list(flights)
+        for pause in (0.0, *self._pauses):
+            self._listen(pause)
+            waiting = [one for one in waiting if not (pause and one.is_complete)]
+            self._tally.resent += len(waiting) * bool(pause)
+            for one in waiting:
+                self._launch(one)
+            self._listen(_SILENCE)
+            if all(one.is_complete for one in flights):
+                break
+            waiting = [one for one in waiting if not one.is_complete]
+        self._arp = {}
+        for one in flights:
+            one.is_over = True
+            self._tally.note_packet(one.question, one.expected)
+        self._check([*flights, *self._late])
+
+    def _launch(self, flight: _Flight) -> None:
+        question, sender = flight.question, self._wire.machines[flight.question.sender]
+        hop, target = self._asked.next_hop(question), None
+        if question.onto is not None:
+            target = self._wire.machines[question.onto].mac
+        elif hop is not None:
+            target = self._macs.get((question.sender, hop)) or self._macs.get((question.sender, question.via or hop))
+            if target is None:
+                return  # nobody answers: a host has nowhere to send it
+        elif question.proto not in ("arp-request", "arp-reply", "vrrp"):
+            target = _ANYBODY
+        number = self._tally.next_number()
+        self._flights[mark_of(number)] = flight
+        source = sender.mac if question.mac is None else frames.mac_bytes(question.mac)
+        sender.send(build(question, source=source, target=target, number=number))
+
+    def _listen(self, silence: float) -> None:
+        until = time.monotonic() + max(silence, 2.0)
+        for machine, said in self._wire.heard(silence):
+            self._note(machine, said)
+            if time.monotonic() > until:
+                return
+
+    def _note(self, machine: Machine, said: Heard) -> None:
+        if said.kind == "arp-reply" and said.dst in machine.answers and said.src != said.dst:
+            self._macs[machine.name, said.src] = said.mac
+        if said.kind == "arp-reply" and not said.mark:
+            who = f"answer of {self._names.get(said.mac, 'router')}"
+            self._see(self._arp.get((machine.name, said.src, said.dst)), Sighting(who, said.src, said.dst))
+        elif said.kind == "echo-reply":
+            self._see(self._flights.get(said.mark), Sighting("answer of router", said.src, said.dst))
+        elif said.mark:
+            self._see(self._flights.get(said.mark), Sighting(machine.name, said.src, said.dst))
+
+    def _see(self, flight: _Flight | None, sighting: Sighting) -> None:
+        if flight is None or sighting in flight.seen:
+            return
+        flight.seen.add(sighting)
+        if flight.is_over and not (flight.is_right or flight.expected.may_come_late):
+            self._late.append(flight)
+
+    def _check(self, flights: Sequence[_Flight]) -> None:
+        for one in flights:
+            if not one.is_right:
+                question = None if self._asked.is_announcement(one.question) else one.question
+                raise DisagreementError("packet", _difference(one, self.tested.backend.name), question)
+
+    # ------------------------------------------------------------------------------------------------- the end
+
+    def clear(self) -> None:
+        """Remove everything by verbs; raise DisagreementError if anything is left of it."""
+        self._do(Together(tuple(_removal(self.oracle))))
+        left = self.tested.backend.read()
+        if left:
+            raise DisagreementError("rest", "left: " + "\n".join(entry.text for entry in left.values()))
+
+
+class Clock:
+    """The same time for both; it passes between verbs."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def worlds(seed: str) -> tuple[Clock, World, World]:
+    """Two worlds in which ids, time and chance are the same."""
+    clock = Clock()
+    return clock, _world(seed, clock), _world(seed, clock)
+
+
+def _world(seed: str, clock: Clock) -> World:
+    chance, ids = random.Random(seed), random.Random(f"ids {seed}")  # noqa: S311 -- to be the same in both
+    return World(
+        clock=clock, random=chance.randrange, new_id=lambda: str(UUID(int=ids.getrandbits(128), version=4))
+    )
+
+
+class _Noun:
+    """The verbs of a noun, each a step of a Pair."""
+
+    def __init__(self, run: Any, noun: str) -> None:
+        self._run, self._noun = run, noun
+
+    def __getattr__(self, verb: str) -> Any:
+        def call(*args: Any, **options: Any) -> None:
+            self._run(Verb(f"{self._noun}.{verb}", args, tuple(options.items())))
+
+        return call
+
+
+class _Together:
+    """Verbs of a transaction that is being collected."""
+
+    def __init__(self) -> None:
+        self.verbs: list[Verb] = []
+        self.vpcs, self.networks, self.servers, self.groups, self.eips = map(
+            partial(_Noun, self.verbs.append), ("vpcs", "networks", "servers", "groups", "eips")
+        )
+
+
+def _outcome(step: Verb | Together, cloud: Controller) -> Any:
+    """What a step answers, as text if it is refused or fails."""
+    try:
+        answer = step.run(cloud)
+    except RefusedError as error:
+        return f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 -- whatever goes wrong in one of them alone is what we are after
+        return f"{type(error).__name__}: {error!r}"
+    return (answer.changed, answer.quarantined) if isinstance(answer, ApplyReport) else answer
+
+
+def _text(step: Step) -> str:
+    return "\n".join(step.lines())
+
+
+def _difference(flight: _Flight, name: str) -> str:
+    verdict = flight.expected.verdict
+    way = "".join(f"\n    {step.stage}: {step.action}" for step in verdict.steps)
+    return (
+        f"{flight.question!r}\nsimulator: {_sightings(flight.expected.seen)}{way}\n{name}: {_sightings(flight.seen)}"
+    )
+
+
+def _sightings(seen: Any) -> str:
+    return ", ".join(f"{who} {src} > {dst}" for who, src, dst in sorted(seen)) or "nobody"
+
+
+def _removal(cloud: Controller) -> Iterator[Verb]:
+    topology = cloud.topology
+    for group in topology.all(InstanceGroup):
+        if cloud.groups.show(group.id).vip_eip:
+            yield Verb("groups.dissociate_eip", (group.id,))
+    yield from (Verb("eips.delete", (eip.id,)) for eip in topology.all(Eip) if not (eip.auto_dellocate and eip.vip_id))
+    members = {row.server_id for row in topology.all(Membership)}
+    servers = sorted(topology.all(Server), key=lambda server: (server.id not in members, server.name))
+    yield from (Verb("servers.delete", (server.id,)) for server in servers)
+    yield from (Verb("groups.delete", (group.id,)) for group in topology.all(InstanceGroup))
+    yield from (Verb("networks.delete", (network.id,)) for network in topology.all(Network))
+    yield from (Verb("vpcs.delete", (vpc.id,)) for vpc in topology.all(Vpc) if vpc.tag)
