@@ -16,7 +16,7 @@ BEYOND = "beyond"
 Setting: TypeAlias = Literal["plain", "nameless", "islands"]
 """The configuration: an uplink with an address and a classic leg; an uplink without an address; no uplink at all."""
 
-QuestionProtocol: TypeAlias = Literal["tcp", "udp", "icmp", "vrrp", "arp-request", "arp-reply"]
+QuestionProtocol: TypeAlias = Literal["tcp", "udp", "icmp", "vrrp", "arp-request", "arp-reply", "ns", "na"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,11 @@ class Announce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One packet of a new flow. `sender` is the device of a port, OUTSIDE or BEYOND.
+    """One packet of a new flow, of the family of its addresses. `sender` is the device of a port, OUTSIDE or BEYOND.
 
+    `ns` and `na` are a neighbour solicitation and an unsolicited advertisement; their `dst` is the target.
     `onto` is the device to whose MAC it goes; `via` the address to whose MAC it goes, if nobody answers for `dst`; with
-    neither it goes where a host would send it. `mac` is a forged source MAC, also inside ARP.
+    neither it goes where a host would send it. `mac` is a forged source MAC, also inside ARP and ND.
     """
 
     sender: str
@@ -86,6 +87,25 @@ class Question:
     mac: str | None = None
     onto: str | None = None
     via: str | None = None
+
+    @property
+    def version(self) -> Literal[4, 6]:
+        return 6 if ":" in self.dst else 4
+
+    @property
+    def is_resolution(self) -> bool:
+        """Whether it is ARP or neighbour discovery."""
+        return self.proto in ("arp-request", "arp-reply", "ns", "na")
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks who has an address."""
+        return self.proto in ("arp-request", "ns")
+
+    @property
+    def is_gratuitous(self) -> bool:
+        """Whether it announces its own sender."""
+        return self.is_resolution and self.src == self.dst
 
     def __repr__(self) -> str:
         given = ((field.name, getattr(self, field.name)) for field in fields(self))

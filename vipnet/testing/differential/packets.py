@@ -1,4 +1,7 @@
-"""Packets that carry a mark: made, and found again. Sources: RFC 791, 768, 9293, 792, 826, 9568."""
+"""Packets that carry a mark: made, and found again.
+
+Sources: RFC 791, 768, 9293, 792, 826, 9568; for IPv6 RFC 8200, 4443, 4861.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,22 @@ from typing import Literal, assert_never
 from vipnet.testing import frames
 from vipnet.testing.differential.case import Question
 
-__all__ = ["Heard", "Kind", "build", "mark_of", "parse"]
+__all__ = ["Heard", "Kind", "answer", "ask", "build", "mark_of", "parse"]
 
 _MAGIC = b"\xd1\xffvn"
-_IPV4, _ARP = 0x0800, 0x0806
-_ICMP, _TCP, _UDP, _VRRP = 1, 6, 17, 112
+_IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
+_ICMP, _TCP, _UDP, _ICMP6, _VRRP = 1, 6, 17, 58, 112
+_ECHO, _ECHO6, _ECHO_REPLIES = 8, 128, {0, 129}
 _VRRP_MAC = bytes.fromhex("01005e000012")
 _SYN = 2
 _FIRST_PORT, _PORTS = 1024, 60000
 
-Kind = Literal["packet", "echo-reply", "arp-request", "arp-reply"]
+Kind = Literal["packet", "echo-reply", "asks", "tells"]
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a frame said: `mac` is its source MAC, inside ARP the sender's. `mark` b"": nothing of ours."""
+    """What a frame said: of ARP and ND, `src` asks for `dst`, or tells `dst` that it is at `mac`. `mark` b"": not ours."""
 
     kind: Kind
     src: str
@@ -38,18 +42,36 @@ def mark_of(number: int) -> bytes:
     return _MAGIC + number.to_bytes(4, "big")
 
 
+def ask(source: bytes, sender: str, asked: str, mark: bytes = b"", target: bytes | None = None) -> bytes:
+    """Make the question who has an address."""
+    if ":" in asked:
+        return frames.neighbour_solicitation(source, sender, asked, target=target, mark=mark)
+    return frames.arp(1, source, sender, asked, target=target or frames.BROADCAST, mark=mark)
+
+
+def answer(source: bytes, ip: str, asker: str, target: bytes) -> bytes:
+    """Make the answer to somebody that an address is at the MAC `source`."""
+    if ":" not in ip:
+        return frames.arp(2, source, ip, asker, target=target)
+    message = frames.advertisement(ip, asker, ip, frames.link_layer_option("target", source))
+    return frames.ethernet(target, source, _IPV6, frames.ip6(_ICMP6, ip, asker, message, hop_limit=255))
+
+
 def build(question: Question, *, source: bytes, target: bytes | None, number: int) -> bytes:
-    """Make the frame of a question, of a flow of its own; `target` None: to all, VRRP to its group."""
+    """Make the frame of a question, of a flow of its own; `target` None: to all, VRRP and ND to their groups."""
     mark, port = mark_of(number), _FIRST_PORT + number % _PORTS
     match question.proto:
-        case "arp-request":
-            return frames.arp(1, source, question.src, question.dst, target=target or frames.BROADCAST, mark=mark)
+        case "arp-request" | "ns":
+            return ask(source, question.src, question.dst, mark, target)
         case "arp-reply":
             return frames.arp(2, source, question.src, question.dst, target=target or frames.BROADCAST, mark=mark)
+        case "na":
+            return frames.neighbour_advertisement(source, question.src, question.dst, target=target, mark=mark)
         case "vrrp":
-            return _frame(target or _VRRP_MAC, source, question, _VRRP, frames.vrrp(question.src, question.dst, mark), ttl=255)
+            group = frames.multicast_mac(question.dst) if question.version == 6 else _VRRP_MAC
+            return _frame(target or group, source, question, _VRRP, frames.vrrp(question.src, question.dst, mark), ttl=255)
         case "icmp":
-            return _frame(target, source, question, _ICMP, _echo_request(port, mark))
+            return _echo_request(target, source, question, port, mark)
         case "udp":
             return _frame(target, source, question, _UDP, frames.udp(question.src, question.dst, mark, sport=port))
         case "tcp":
@@ -64,23 +86,37 @@ def parse(frame: bytes) -> Heard | None:
     if kind == _ARP and len(frame) >= 42:
         return _arp_heard(frame)
     if kind == _IPV4 and len(frame) >= 34:
-        return _ip_heard(frame)
+        head, length = (frame[14] & 15) * 4, int.from_bytes(frame[16:18], "big")
+        return _ip_heard(frame, frame[23], frame[26:30], frame[30:34], frame[14 + head : 14 + length])
+    if kind == _IPV6 and len(frame) >= 54:
+        end = 54 + int.from_bytes(frame[18:20], "big")
+        if frame[20] == _ICMP6 and frame[54] in (frames.SOLICITATION, frames.ADVERTISEMENT):
+            return _nd_heard(frame, frame[54:end], frame[end:])
+        return _ip_heard(frame, frame[20], frame[22:38], frame[38:54], frame[54:end])
     return None
 
 
 def _frame(target: bytes | None, source: bytes, question: Question, protocol: int, payload: bytes, *, ttl: int = 64) -> bytes:
+    if question.version == 6:
+        packet = frames.ip6(protocol, question.src, question.dst, payload, hop_limit=ttl)
+        return frames.ethernet(target or frames.BROADCAST, source, _IPV6, packet)
     packet = frames.ip4(protocol, question.src, question.dst, payload, ttl=ttl)
     return frames.ethernet(target or frames.BROADCAST, source, _IPV4, packet)
 
 
-def _echo_request(identity: int, mark: bytes) -> bytes:
-    head = struct.pack("!BBHHH", 8, 0, 0, identity, 1)
-    return head[:2] + struct.pack("!H", frames.checksum(head + mark)) + head[4:] + mark
+def _echo_request(target: bytes | None, source: bytes, question: Question, identity: int, mark: bytes) -> bytes:
+    body = struct.pack("!HH", identity, 1) + mark
+    if question.version == 6:
+        message = frames.icmp6(question.src, question.dst, _ECHO6, body)
+        return _frame(target, source, question, _ICMP6, message)
+    total = frames.checksum(bytes([_ECHO, 0, 0, 0]) + body)
+    return _frame(target, source, question, _ICMP, struct.pack("!BBH", _ECHO, 0, total) + body)
 
 
 def _syn(question: Question, port: int, mark: bytes) -> bytes:
     segment = struct.pack("!HHIIBBHHH", port, 9, port, 0, 5 << 4, _SYN, 65535, 0, 0) + mark
     ends = frames.address_bytes(question.src) + frames.address_bytes(question.dst)
+    # the pseudo-headers of both families have the same sum for lengths below 2^16
     pseudo = ends + struct.pack("!BBH", 0, _TCP, len(segment))
     return segment[:16] + struct.pack("!H", frames.checksum(pseudo + segment)) + segment[18:]
 
@@ -89,18 +125,27 @@ def _arp_heard(frame: bytes) -> Heard | None:
     operation = int.from_bytes(frame[20:22], "big")
     if operation not in (1, 2):
         return None
-    src, dst = socket.inet_ntoa(frame[28:32]), socket.inet_ntoa(frame[38:42])
-    return Heard("arp-request" if operation == 1 else "arp-reply", src, dst, frame[22:28], _marked(frame[42:]))
+    kind: Kind = "asks" if operation == 1 else "tells"
+    return Heard(kind, _text(frame[28:32]), _text(frame[38:42]), frame[22:28], _marked(frame[42:]))
 
 
-def _ip_heard(frame: bytes) -> Heard | None:
-    packet = frame[14 : 14 + int.from_bytes(frame[16:18], "big")]
-    protocol, payload = packet[9], packet[(packet[0] & 15) * 4 :]
-    if protocol == _ICMP and payload[:1] not in (b"\0", b"\x08"):
+def _nd_heard(frame: bytes, message: bytes, rest: bytes) -> Heard:
+    target, mark = _text(message[8:24]), _marked(rest)
+    if message[0] == frames.SOLICITATION:
+        return Heard("asks", _text(frame[22:38]), target, frame[6:12], mark)
+    return Heard("tells", target, _text(frame[38:54]), message[26:32] or frame[6:12], mark)
+
+
+def _ip_heard(frame: bytes, protocol: int, src: bytes, dst: bytes, payload: bytes) -> Heard | None:
+    is_icmp = protocol in (_ICMP, _ICMP6)
+    if is_icmp and payload[:1] not in (b"\0", b"\x08", b"\x80", b"\x81"):
         return None
-    mark = _marked(payload[20 if protocol == _TCP else 8 :])
-    kind: Kind = "echo-reply" if protocol == _ICMP and payload[0] == 0 else "packet"
-    return Heard(kind, socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]), frame[6:12], mark)
+    kind: Kind = "echo-reply" if is_icmp and payload[0] in _ECHO_REPLIES else "packet"
+    return Heard(kind, _text(src), _text(dst), frame[6:12], _marked(payload[20 if protocol == _TCP else 8 :]))
+
+
+def _text(ip: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(ip) == 4 else socket.AF_INET6, ip)
 
 
 def _marked(rest: bytes) -> bytes:
