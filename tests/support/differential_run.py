@@ -9,13 +9,25 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
+from vipnet.registry import available_backends
 from vipnet.testing.differential import Arena
 from vipnet.testing.differential.run import run, unseen
 
-__all__ = ["pytest_terminal_summary", "run_and_tell"]
+__all__ = ["differing", "pytest_terminal_summary", "run_and_tell"]
 
 PREFIX = os.environ.get("VIPNET_LAB_PREFIX", "differential")
 _PROPERTY = "differential"
+
+
+@pytest.fixture(params=[pytest.param("nftables", marks=pytest.mark.root)])
+def differing(request: pytest.FixtureRequest) -> str:
+    """The name of each backend that is compared with the simulator."""
+    name: str = request.param
+    usable = {info.name: info for info in available_backends()}[name]
+    required: list[str] = request.config.getoption("--require-backend") or []
+    if not usable.usable and name not in required:
+        pytest.skip(f"backend {name}: {usable.reason}")
+    return name
 
 
 def run_and_tell(backend: str, *, cases: int, shard: int, tell: Callable[[str, object], None]) -> None:

@@ -13,7 +13,7 @@ from vipnet.controller import Controller
 from vipnet.errors import VipnetError
 from vipnet.lab import Lab, LabNode
 from vipnet.process import run
-from vipnet.testing.differential.case import BEYOND, OUTSIDE, Case, Setting
+from vipnet.testing.differential.case import BEYOND, OUTSIDE, Ask, Case, Setting
 from vipnet.testing.differential.pair import DisagreementError, Pair, worlds
 from vipnet.testing.differential.setting import (
     BEYOND_IP,
@@ -28,7 +28,7 @@ from vipnet.testing.differential.tally import Tally
 from vipnet.testing.differential.wire import Wire
 from vipnet.testing.network import clear
 
-__all__ = ["Arena"]
+__all__ = ["Arena", "Meddle"]
 
 Meddle = Callable[[Pair], None]
 
@@ -85,14 +85,14 @@ class Arena:
     def outcome(self, case: Case, meddle: Meddle | None = None, *, patient: bool = True) -> tuple[Case, DisagreementError | None]:
         """Run a case; return its steps so far, without those that were refused, and the disagreement that ended it.
 
-        `meddle` is called before each question: a fault that is put in by hand.
+        `meddle` is called before packets are sent: a fault that is put in by hand.
         """
         done = Case(case.setting, ())
         try:
             with self.case(case.setting, patient=patient) as pair:
                 try:
                     for step in case.steps:
-                        if meddle is not None:
+                        if meddle is not None and isinstance(step, Ask):
                             meddle(pair)
                         pair.run(step)
                 finally:

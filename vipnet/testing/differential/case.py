@@ -6,9 +6,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
-from vipnet.testing.probe import OUTSIDE, Announcement
+from vipnet.testing.probe import OUTSIDE, VRRP_GROUP, VRRP_GROUP6, Announcement
 
-__all__ = ["BEYOND", "OUTSIDE", "Announce", "Ask", "Case", "Question", "Setting", "Step", "Together", "Verb", "script"]
+__all__ = [
+    "BEYOND",
+    "OUTSIDE",
+    "Announce",
+    "Ask",
+    "Case",
+    "Question",
+    "QuestionProtocol",
+    "Setting",
+    "Step",
+    "Together",
+    "Verb",
+    "script",
+]
 
 BEYOND = "beyond"
 """The machine beyond the leg of the classic network."""
@@ -16,7 +29,7 @@ BEYOND = "beyond"
 Setting: TypeAlias = Literal["plain", "nameless", "islands"]
 """The configuration: an uplink with an address and a classic leg; an uplink without an address; no uplink at all."""
 
-QuestionProtocol: TypeAlias = Literal["tcp", "udp", "icmp", "vrrp", "arp-request", "arp-reply", "ns", "na"]
+QuestionProtocol: TypeAlias = Literal["tcp", "udp", "icmp", "vrrp", "arp-request", "arp-reply", "ns", "na", "ra", "tagged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,8 @@ class Announce:
 class Question:
     """One packet of a new flow, of the family of its addresses. `sender` is the device of a port, OUTSIDE or BEYOND.
 
-    `ns` and `na` are a neighbour solicitation and an unsolicited advertisement; their `dst` is the target.
+    `ns` and `na` are a neighbour solicitation and an unsolicited advertisement; their `dst` is the target, `ra` a
+    router advertisement, and `tagged` a datagram to all in VLAN 5.
     `onto` is the device to whose MAC it goes; `via` the address to whose MAC it goes, if nobody answers for `dst`; with
     neither it goes where a host would send it. `mac` is a forged source MAC, also inside ARP and ND.
     """
@@ -96,6 +110,11 @@ class Question:
     def is_resolution(self) -> bool:
         """Whether it is ARP or neighbour discovery."""
         return self.proto in ("arp-request", "arp-reply", "ns", "na")
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it goes to no machine's MAC."""
+        return self.is_resolution or self.proto in ("ra", "tagged") or self.dst in (VRRP_GROUP, VRRP_GROUP6)
 
     @property
     def asks(self) -> bool:

@@ -5,22 +5,38 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address, ip_network
 from typing import NamedTuple
 
-from vipnet.addresses import format_ip4, parse_ip4
+from vipnet.addresses import format_ip, format_ip4, format_ip6
 from vipnet.controller import Controller
 from vipnet.intents import EipMapping, Intent, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC, Network, Nic
-from vipnet.testing.differential.case import BEYOND, OUTSIDE, Question
-from vipnet.testing.differential.setting import BEYOND_IP, PUBLIC, WORLD
-from vipnet.testing.probe import VRRP_GROUP
+from vipnet.testing import frames
+from vipnet.testing.differential.case import BEYOND, OUTSIDE, Question, QuestionProtocol
+from vipnet.testing.differential.packets import build
+from vipnet.testing.differential.setting import BEYOND_IP, BEYOND_IP6, MACS, PUBLIC, WORLD, WORLD_IP6
+from vipnet.testing.frames import ALL_NODES
 from vipnet_simulator.entry import Installed
-from vipnet.packets import OUTSIDE as SIMULATED_OUTSIDE
-from vipnet.packets import ROUTER, Delivered, Dropped, Packet, Verdict
+from vipnet_simulator.packets import OUTSIDE as SIMULATED_OUTSIDE
+from vipnet_simulator.packets import ROUTER, Delivered, Dropped, Packet, Protocol, Verdict
 from vipnet_simulator.world import LEG, World
 
 __all__ = ["ROUTER", "Expectation", "Oracle", "Sighting"]
+
+
+_PROTOCOLS: dict[QuestionProtocol, Protocol] = {
+    "tcp": "tcp",
+    "udp": "udp",
+    "icmp": "icmp",
+    "vrrp": "vrrp",
+    "arp-request": "arp",
+    "arp-reply": "arp",
+    "ns": "arp",
+    "na": "arp",
+    "ra": "other",
+    "tagged": "other",
+}
 
 
 class Sighting(NamedTuple):
@@ -60,7 +76,7 @@ class Oracle:
         self._world.replace_entries(entries.values())
         self.intents: list[Intent] = [entry.intent for entry in entries.values() if isinstance(entry, Installed)]
         self._eips = [one for one in self.intents if isinstance(one, EipMapping)]
-        self._vips = {(vip.network_id, format_ip4(vip.ip)): vip for vip in self.intents if isinstance(vip, VipBinding)}
+        self._vips = {place: vip for vip in self.intents if isinstance(vip, VipBinding) for place in _places(vip)}
         self.nics = {nic.device: nic for nic in self.cloud.topology.all(Nic)}
         self._devices = {nic.id: nic.device for nic in self.nics.values()}
         self._segments: dict[str, list[str]] = defaultdict(list)
@@ -70,8 +86,8 @@ class Oracle:
     def held(self) -> Iterator[tuple[str, str]]:
         """Devices with the VIPs that their machines hold."""
         for (_, version, ip), nic_id in self._world.holders.items():
-            if version == 4 and nic_id in self._devices:
-                yield self._devices[nic_id], format_ip4(ip)
+            if nic_id in self._devices:
+                yield self._devices[nic_id], format_ip(version, ip)
 
     def is_member(self, device: str, ip: str) -> bool:
         """Whether a port may hold an address as a VIP."""
@@ -81,18 +97,18 @@ class Oracle:
 
     def is_announcement(self, question: Question) -> bool:
         """Whether a packet is a member's gratuitous ARP for a VIP."""
-        return question.proto.startswith("arp") and question.src == question.dst and self.is_member(question.sender, question.src)
+        return question.is_gratuitous and self.is_member(question.sender, question.src)
 
     def is_comparable(self, question: Question) -> bool:
         """Whether the network can answer as the simulator does.
 
-        Not so what changes who holds a VIP, for that is no question (a router also believes ARP that is not gratuitous),
+        Not so what changes who holds a VIP, for that is no question (a router also believes ARP and ND that are not gratuitous),
         nor VRRP sent to one of the VIPs, which goes to one member, and the simulator names all of them.
         """
-        by_arp = question.proto in ("arp-request", "arp-reply")
-        if by_arp and question.mac is None and self.is_member(question.sender, question.src):
+        about = (question.src, question.dst) if question.proto == "na" else (question.src,)
+        if question.is_resolution and question.mac is None and any(self.is_member(question.sender, ip) for ip in about):
             return False
-        if by_arp and question.sender == OUTSIDE and question.src == question.dst:
+        if question.is_gratuitous and question.sender == OUTSIDE:
             return False  # who takes one of our addresses out there harms himself and others
         if question.proto == "vrrp" and any(ip == question.dst for _, ip in self._vips):
             return False
@@ -107,43 +123,66 @@ class Oracle:
 
     def expectation(self, question: Question) -> Expectation:
         """What is to be seen of a packet; a gratuitous one moves the VIP."""
-        verdict = self._world.send(self._packet(question), from_=self._from(question.sender))
-        if question.proto in ("arp-request", "arp-reply"):
-            return Expectation(verdict, frozenset(self._seen_of_arp(question, verdict)))
+        verdict = self._verdict(question)
+        if question.is_resolution:
+            return Expectation(verdict, frozenset(self._seen_of_resolution(question, verdict)))
         if isinstance(verdict, Dropped):
             return Expectation(verdict, frozenset(), frozenset(self._leaving(question, verdict)))
         return Expectation(verdict, frozenset(self._seen(question, verdict)))
 
+    def _verdict(self, question: Question) -> Verdict:
+        from_ = self._from(question.sender)
+        if question.proto in ("ra", "tagged"):
+            source = frames.mac_bytes(question.mac or MACS[question.sender])
+            return self._world.send_frame(build(question, source=source, target=None, number=0), from_=from_)
+        return self._world.send(self._packet(question), from_=from_)
+
     def next_hop(self, question: Question) -> str | None:
         """The address to whose MAC a host sends a packet; None: it is no matter of addresses, or the host has none."""
-        if question.proto in ("arp-request", "arp-reply") or question.dst == VRRP_GROUP or question.onto is not None:
+        if question.is_for_all or question.onto is not None:
             return None
         if question.sender in (OUTSIDE, BEYOND):
             return question.dst
         nic = self.nics.get(question.sender)
         if nic is None:
             return None
-        network = self.cloud.topology.at(Network, nic.network_id)
-        inside = network.gateway is None or parse_ip4(question.dst, what="dst") in _range(network.prefix)
-        return question.dst if inside or network.gateway is None else format_ip4(network.gateway)
+        gateway, prefix = self._gateway(nic, question.version)
+        return question.dst if gateway is None or _number(question.dst) in _range(prefix) else gateway
 
-    def own_ip(self, sender: str) -> str | None:
+    def _gateway(self, nic: Nic, version: int) -> tuple[str | None, str]:
+        """The gateway that a machine uses, and the prefix of what it reaches without."""
+        network = self.cloud.topology.at(Network, nic.network_id)
+        if version == 4:
+            return None if network.gateway is None else format_ip4(network.gateway), network.prefix
+        is_routed = network.vpc_id != DEFAULT_VPC and network.gateway6 is not None
+        return format_ip6(network.gateway6) if is_routed and network.gateway6 else None, network.prefix6 or ALL_NODES
+
+    def own_ip(self, sender: str, version: int = 4) -> str | None:
         """The address by which a machine asks for others'."""
         if sender in (OUTSIDE, BEYOND):
-            return WORLD if sender == OUTSIDE else BEYOND_IP
-        return format_ip4(self.nics[sender].ip) if sender in self.nics else None
+            return {OUTSIDE: (WORLD, WORLD_IP6), BEYOND: (BEYOND_IP, BEYOND_IP6)}[sender][version == 6]
+        nic = self.nics.get(sender)
+        if nic is None or version == 4:
+            return None if nic is None else format_ip4(nic.ip)
+        return None if nic.ip6 is None else format_ip6(nic.ip6)
+
+    def own_ips(self, sender: str) -> set[str]:
+        """All addresses that are a machine's own."""
+        return {own for version in (4, 6) if (own := self.own_ip(sender, version)) is not None}
 
     def _is_to_itself(self, question: Question) -> bool:
-        return question.dst == self.own_ip(question.sender) or (question.sender, question.dst) in set(self.held())
+        return question.dst in self.own_ips(question.sender) or (question.sender, question.dst) in set(self.held())
 
     def _packet(self, question: Question) -> Packet:
         return Packet(
-            src=parse_ip4(question.src, what="src"),
-            dst=parse_ip4(question.dst, what="dst"),
-            proto="arp" if question.proto == "arp-request" or question.proto == "arp-reply" else question.proto,
+            src=_number(question.src),
+            dst=_number(question.dst),
+            proto=_PROTOCOLS[question.proto],
+            version=question.version,
             mac=question.mac,
             onto=None if question.onto is None else self._nic_id(question.onto),
-            everyone=question.proto == "arp-reply" and question.onto is None,
+            everyone=question.proto in ("arp-reply", "na") and question.onto is None,
+            claims=(_number(question.dst),) if question.proto == "na" else (),
         )
 
     def _nic_id(self, device: str) -> str:
@@ -160,7 +199,7 @@ class Oracle:
         return next(legged, "none")
 
     def _seen(self, question: Question, verdict: Delivered) -> Iterator[Sighting]:
-        src, dst = format_ip4(verdict.src), format_ip4(verdict.dst)
+        src, dst = format_ip(question.version, verdict.src), format_ip(question.version, verdict.dst)
         for where in verdict.to:
             if where == ROUTER:
                 # Of what a router takes, only echo requests are answered, and nothing else of it can be seen.
@@ -176,8 +215,8 @@ class Oracle:
         Without an address an uplink has no neighbours but the gateway.
         """
         if self._is_classic(question.sender):
-            yield from [Sighting(BEYOND, src, dst)] * (dst == BEYOND_IP and question.sender != BEYOND)
-        elif dst == WORLD or not self._is_named or parse_ip4(dst, what="dst") not in _range(PUBLIC):
+            yield from [Sighting(BEYOND, src, dst)] * (dst in (BEYOND_IP, BEYOND_IP6) and question.sender != BEYOND)
+        elif dst == WORLD or not self._is_named or _number(dst) not in _range(PUBLIC):
             yield Sighting(OUTSIDE, src, dst)
 
     def _leaving(self, question: Question, verdict: Dropped) -> Iterator[Sighting]:
@@ -189,19 +228,19 @@ class Oracle:
     def _public(self) -> Iterator[str]:
         return (str(ip) for ip in IPv4Network(PUBLIC))
 
-    def _seen_of_arp(self, question: Question, verdict: Verdict) -> Iterator[Sighting]:
+    def _seen_of_resolution(self, question: Question, verdict: Verdict) -> Iterator[Sighting]:
         if question.sender in self.nics and isinstance(verdict, Delivered) and _is_for_all(question):
             yield from self._seen_by_all(question, verdict)
         elif isinstance(verdict, Delivered) or verdict.reason == "no-holder":
-            yield from (Sighting(name, question.src, question.dst) for name in self._flooded(question))
-        if question.proto == "arp-request" and isinstance(verdict, Delivered) and question.src != question.dst:
+            yield from (_as_heard(name, question) for name in self._flooded(question))
+        if question.asks and isinstance(verdict, Delivered) and not question.is_gratuitous:
             who = self._answerer(question, verdict.to[0])
             yield from [Sighting(f"answer of {who}", question.dst, question.src)] * (who is not None)
 
     def _seen_by_all(self, question: Question, verdict: Delivered) -> Iterator[Sighting]:
         for where in verdict.to:
             who = BEYOND if where == SIMULATED_OUTSIDE else self._devices.get(where)
-            yield from [Sighting(who, question.src, question.dst)] if who is not None and who != question.sender else ()
+            yield from [_as_heard(who, question)] if who is not None and who != question.sender else ()
 
     def _flooded(self, question: Question) -> list[str]:
         """Who hears what goes to all of a segment."""
@@ -219,7 +258,7 @@ class Oracle:
         if where == ROUTER:
             return "router"
         if where == SIMULATED_OUTSIDE:
-            return BEYOND if question.dst == BEYOND_IP and question.sender != BEYOND else None
+            return BEYOND if question.dst in (BEYOND_IP, BEYOND_IP6) and question.sender != BEYOND else None
         return self._devices[where]
 
     def _is_classic(self, sender: str) -> bool:
@@ -231,9 +270,24 @@ class Oracle:
 
 
 def _is_for_all(question: Question) -> bool:
-    return question.src == question.dst or (question.proto == "arp-reply" and question.onto is None)
+    return question.is_gratuitous or (question.proto in ("arp-reply", "na") and question.onto is None)
+
+
+def _as_heard(who: str, question: Question) -> Sighting:
+    """What a machine hears of ARP and ND: an advertisement tells all nodes of its target."""
+    return Sighting(who, *((question.dst, ALL_NODES) if question.proto == "na" else (question.src, question.dst)))
+
+
+def _places(vip: VipBinding) -> Iterator[tuple[str, str]]:
+    yield vip.network_id, format_ip4(vip.ip)
+    if vip.ip6 is not None:
+        yield vip.network_id, format_ip6(vip.ip6)
+
+
+def _number(ip: str) -> int:
+    return int(ip_address(ip))
 
 
 def _range(prefix: str) -> range:
-    network = IPv4Network(prefix)
+    network = ip_network(prefix)
     return range(int(network[0]), int(network[-1]) + 1)

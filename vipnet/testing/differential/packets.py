@@ -12,11 +12,13 @@ from typing import Literal, assert_never
 
 from vipnet.testing import frames
 from vipnet.testing.differential.case import Question
+from vipnet.testing.frames import ALL_NODES
 
 __all__ = ["Heard", "Kind", "answer", "ask", "build", "mark_of", "parse"]
 
 _MAGIC = b"\xd1\xffvn"
-_IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
+_IPV4, _ARP, _IPV6, _VLAN = 0x0800, 0x0806, 0x86DD, 0x8100
+_ADVERTISE_ROUTER = 134
 _ICMP, _TCP, _UDP, _ICMP6, _VRRP = 1, 6, 17, 58, 112
 _ECHO, _ECHO6, _ECHO_REPLIES = 8, 128, {0, 129}
 _VRRP_MAC = bytes.fromhex("01005e000012")
@@ -67,6 +69,14 @@ def build(question: Question, *, source: bytes, target: bytes | None, number: in
             return frames.arp(2, source, question.src, question.dst, target=target or frames.BROADCAST, mark=mark)
         case "na":
             return frames.neighbour_advertisement(source, question.src, question.dst, target=target, mark=mark)
+        case "ra":
+            options = frames.link_layer_option("source", source)
+            message = frames.icmp6(question.src, ALL_NODES, _ADVERTISE_ROUTER, bytes(12) + options)
+            packet = frames.ip6(_ICMP6, question.src, ALL_NODES, message, hop_limit=255)
+            return frames.ethernet(frames.multicast_mac(ALL_NODES), source, _IPV6, packet) + mark
+        case "tagged":
+            plain = _frame(None, source, question, _UDP, frames.udp(question.src, question.dst, mark, sport=port))
+            return plain[:12] + struct.pack("!HH", _VLAN, 5) + plain[12:]
         case "vrrp":
             group = frames.multicast_mac(question.dst) if question.version == 6 else _VRRP_MAC
             return _frame(target or group, source, question, _VRRP, frames.vrrp(question.src, question.dst, mark), ttl=255)
@@ -82,6 +92,8 @@ def build(question: Question, *, source: bytes, target: bytes | None, number: in
 
 def parse(frame: bytes) -> Heard | None:
     """What a frame says, None if it is nothing that a test sends or waits for. What an ICMP error quotes is not said."""
+    if frame[12:14] == _VLAN.to_bytes(2, "big"):
+        frame = frame[:12] + frame[16:]
     kind = int.from_bytes(frame[12:14], "big")
     if kind == _ARP and len(frame) >= 42:
         return _arp_heard(frame)
@@ -92,6 +104,8 @@ def parse(frame: bytes) -> Heard | None:
         end = 54 + int.from_bytes(frame[18:20], "big")
         if frame[20] == _ICMP6 and frame[54] in (frames.SOLICITATION, frames.ADVERTISEMENT):
             return _nd_heard(frame, frame[54:end], frame[end:])
+        if frame[20] == _ICMP6 and frame[54] == _ADVERTISE_ROUTER:
+            return Heard("packet", _text(frame[22:38]), ALL_NODES, frame[6:12], _marked(frame[end:]))
         return _ip_heard(frame, frame[20], frame[22:38], frame[38:54], frame[54:end])
     return None
 

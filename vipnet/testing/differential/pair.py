@@ -13,13 +13,14 @@ from uuid import UUID
 
 from vipnet.controller import Controller
 from vipnet.errors import RefusedError
+from vipnet.intents import Intent
 from vipnet.model import Eip, InstanceGroup, Membership, Network, Server, Vpc
 from vipnet.operations.draft import World
 from vipnet.reports import ApplyReport
 from vipnet.testing import frames
-from vipnet.testing.differential.case import Announce, Ask, Question, Step, Together, Verb
+from vipnet.testing.differential.case import Announce, Ask, Question, QuestionProtocol, Step, Together, Verb
 from vipnet.testing.differential.oracle import Expectation, Oracle, Sighting
-from vipnet.testing.differential.packets import Heard, build, mark_of
+from vipnet.testing.differential.packets import Heard, ask, build, mark_of
 from vipnet.testing.differential.tally import Tally
 from vipnet.testing.differential.wire import Machine, Wire
 from vipnet.testing.probe import Announcement
@@ -114,6 +115,15 @@ class Pair:
         """Send packets; raise DisagreementError if one of them does not fare as in the simulator."""
         self.run(Ask(questions))
 
+    @property
+    def intents(self) -> Sequence[Intent]:
+        """What is in force."""
+        return self._asked.intents
+
+    def refresh(self) -> None:
+        """Take in what the simulator has installed, should anybody but a verb have changed it."""
+        self._asked.refresh()
+
     def _do(self, step: Verb | Together) -> None:
         self._clock.now += _TICK
         expected, got = (_outcome(step, cloud) for cloud in (self.oracle, self.tested))
@@ -130,19 +140,22 @@ class Pair:
     def _announce(self, device: str, ip: str, form: Announcement) -> None:
         self._prepare()
         self._claims.add((device, ip))
-        question = Question(sender=device, proto="arp-request" if form == "request" else "arp-reply", src=ip, dst=ip)
+        proto: QuestionProtocol = "na" if ":" in ip else "arp-request" if form == "request" else "arp-reply"
+        question = Question(sender=device, proto=proto, src=ip, dst=ip)
         flight = _Flight(question, self._asked.expectation(question))
         self._give_addresses()
         self._fly([flight])
 
     def _ask(self, questions: Sequence[Question]) -> None:
         self._prepare()
-        known, flights = set[Question](), list[_Flight]()
+        known, flights = set[object](), list[_Flight]()
         for question in questions:
-            if question in known or not self._asked.is_comparable(question):
+            # An answer does not say which of two questions it is to.
+            key = (question.sender, question.src, question.dst) if question.asks else question
+            if key in known or not self._asked.is_comparable(question):
                 self._tally.restricted += 1
             else:
-                known.add(question)
+                known.add(key)
                 flights.append(_Flight(question, self._asked.expectation(question)))
         self._resolve(flights)
         self._fly(flights)
@@ -154,25 +167,20 @@ class Pair:
         for device, nic in self._asked.nics.items():
             if self._present.get(device) != nic.id:
                 self._claims = {claim for claim in self._claims if claim[0] != device}
-                self._wire.machines[device].announce(self._own(device))
+                for ip in sorted(self._asked.own_ips(device)):
+                    self._wire.machines[device].announce(ip)
         self._present = {device: nic.id for device, nic in self._asked.nics.items()}
         self._listen(_SILENCE)
 
     def _give_addresses(self) -> None:
         """Each machine has its own address, VIPs that it holds, and what it has taken without being a member."""
         for name, machine in self._wire.machines.items():
-            own = self._asked.own_ip(name)
-            machine.answers = set() if own is None else {own}
+            machine.answers = self._asked.own_ips(name)
         for device, ip in self._asked.held():
             self._wire.machines[device].answers.add(ip)
         for device, ip in self._claims:
             if device in self._asked.nics and not self._asked.is_member(device, ip):
                 self._wire.machines[device].answers.add(ip)
-
-    def _own(self, name: str) -> str:
-        own = self._asked.own_ip(name)
-        assert own is not None
-        return own
 
     def _resolve(self, flights: Sequence[_Flight]) -> None:
         """Let the senders ask for their next hops, as hosts do: again, where an answer should come."""
@@ -185,20 +193,24 @@ class Pair:
             left = [pair for pair, is_answered in asked.items() if pair not in self._macs and (is_answered or not pause)]
             for sender, ip in left:
                 machine = self._wire.machines[sender]
-                machine.send(frames.arp(1, machine.mac, self._own(sender), ip))
+                machine.send(ask(machine.mac, self._asking(sender, ip), ip))
             self._listen(_SILENCE)
             if all(pair in self._macs for pair, is_answered in asked.items() if is_answered):
                 return
 
     def _is_answered(self, sender: str, ip: str) -> bool:
-        question = Question(sender=sender, proto="arp-request", src=self._own(sender), dst=ip)
+        question = Question(sender=sender, proto="ns" if ":" in ip else "arp-request", src=self._asking(sender, ip), dst=ip)
         return any(sighting.who.startswith("answer") for sighting in self._asked.expectation(question).seen)
+
+    def _asking(self, sender: str, ip: str) -> str:
+        """As whom a machine asks for an address; one that has none of the family asks all the same, and in vain."""
+        return self._asked.own_ip(sender, 6 if ":" in ip else 4) or "fe80::1"
 
     def _fly(self, flights: Sequence[_Flight]) -> None:
         self._arp = {
             (one.question.sender, one.question.dst, one.question.src): one
             for one in flights
-            if one.question.proto == "arp-request"
+            if one.question.asks
         }
         waiting = list(flights)
         for pause in (0.0, *self._pauses):
@@ -226,7 +238,7 @@ class Pair:
             target = self._macs.get((question.sender, hop)) or self._macs.get((question.sender, question.via or hop))
             if target is None:
                 return  # nobody answers: a host has nowhere to send it
-        elif question.proto not in ("arp-request", "arp-reply", "vrrp"):
+        elif not question.is_for_all:
             target = _ANYBODY
         number = self._tally.next_number()
         self._flights[mark_of(number)] = flight
@@ -241,9 +253,9 @@ class Pair:
                 return
 
     def _note(self, machine: Machine, said: Heard) -> None:
-        if said.kind == "arp-reply" and said.dst in machine.answers and said.src != said.dst:
+        if said.kind == "tells" and said.dst in machine.answers and said.src != said.dst:
             self._macs[machine.name, said.src] = said.mac
-        if said.kind == "arp-reply" and not said.mark:
+        if said.kind == "tells" and not said.mark:
             who = f"answer of {self._names.get(said.mac, 'router')}"
             self._see(self._arp.get((machine.name, said.src, said.dst)), Sighting(who, said.src, said.dst))
         elif said.kind == "echo-reply":

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
 from vipnet.intents import Intent
-from vipnet.testing.differential.arena import Arena
+from vipnet.registry import load_backend
+from vipnet.testing.differential.arena import Arena, Meddle
 from vipnet.testing.differential.case import Case, script
 from vipnet.testing.differential.pair import DisagreementError
 from vipnet.testing.differential.shrink import shrunk
@@ -23,14 +24,18 @@ _ALL_CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.lar
 
 
 def run(arena: Arena, *, count: int, seed: int) -> Tally:
-    """Run `count` cases of a seed. Raises AssertionError with a script that shows the first disagreement."""
+    """Run `count` cases of a seed, with IPv6 if the backend can.
+
+    Raises AssertionError with a script that shows the first disagreement.
+    """
+    ipv6 = "ipv6" in load_backend(arena.backend).capabilities
 
     # Hypothesis would run a failing case hundreds of times to make it small; we know what may be left out.
     @seeded(seed)
     @settings(
         max_examples=count, phases=[Phase.generate], deadline=None, database=None, suppress_health_check=_ALL_CHECKS
     )
-    @given(case=cases())
+    @given(case=cases(ipv6=ipv6))
     def each(case: Case) -> None:
         check(arena, case)
 
@@ -45,9 +50,9 @@ def check(arena: Arena, case: Case) -> None:
         raise AssertionError(explained(arena, done, error)) from error
 
 
-def explained(arena: Arena, done: Case, error: DisagreementError) -> str:
+def explained(arena: Arena, done: Case, error: DisagreementError, meddle: Meddle | None = None) -> str:
     """Make a disagreement small; say what it is, and print it as a test."""
-    small, last = shrunk(done, error, partial(arena.outcome, patient=False))
+    small, last = shrunk(done, error, partial(arena.outcome, meddle=meddle, patient=False))
     return f"{arena.backend} and the simulator do not agree.\n{last}\n\n{script(small, arena.backend)}"
 
 

@@ -10,6 +10,7 @@ from vipnet.testing.differential.case import Setting
 
 __all__ = [
     "BEYOND_IP",
+    "BEYOND_IP6",
     "DEVICES",
     "LEGGED",
     "LEG_DEVICE",
@@ -18,6 +19,7 @@ __all__ = [
     "UPLINK",
     "UPLINK_DEVICE",
     "WORLD",
+    "WORLD_IP6",
     "configured",
 ]
 
@@ -28,8 +30,12 @@ MACS = {device: f"02:00:00:00:00:{number + 16:02x}" for number, device in enumer
 PUBLIC, WORLD, UPLINK = "203.0.113.0/24", "203.0.113.1", "203.0.113.2"
 UPLINK_DEVICE = "uplink0"
 
-LEGGED, LEG_DEVICE, BEYOND_IP = "office", "leg0", "172.16.0.250"
-"""The classic network with a leg, and the address of the machine there."""
+LEGGED, LEG_DEVICE = "office", "leg0"
+BEYOND_IP, BEYOND_IP6 = "172.16.0.250", "fd00:16::250"
+"""The classic network with a leg, and the addresses of the machine there."""
+
+WORLD_IP6 = "2001:db8:ffff::1"
+"""An address that the machine beyond the uplink gives itself; nothing leads there."""
 
 
 def configured(setting: Setting, backend: str, options: Mapping[str, Any]) -> Config:

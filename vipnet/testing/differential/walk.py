@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from vipnet.addresses import format_ip4
+from vipnet.addresses import format_ip4, format_ip6
 from vipnet.controller import Controller
 from vipnet.errors import RefusedError
 from vipnet.model import DEFAULT_VPC, Eip, InstanceGroup, Membership, Network, Nic, Server, Vip, Vpc
@@ -35,12 +35,15 @@ _EIPS = tuple(f"203.0.113.{last}" for last in range(100, 106))
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, verbs: int = 22, questions: int = 70) -> Case:
-    """A cloud made in one transaction, then `verbs` verbs and some announcements; packets in between and at the end."""
+def cases(draw: st.DrawFn, *, ipv6: bool, verbs: int = 22, questions: int = 70) -> Case:
+    """A cloud made in one transaction, then `verbs` verbs and some announcements; packets in between and at the end.
+
+    With `ipv6` some VPCs and networks have both families.
+    """
     setting = draw(st.sampled_from(_SETTINGS))
     clock, world, _ = worlds("walk")
     with Controller.open(configured(setting, "simulator", {}), world=world) as cloud:
-        walk = _Walk(draw, cloud, setting)
+        walk = _Walk(draw, cloud, setting, ipv6=ipv6)
         walk.begin()
         for number in range(verbs):
             clock.now += 11
@@ -54,7 +57,8 @@ def cases(draw: st.DrawFn, *, verbs: int = 22, questions: int = 70) -> Case:
 class _Walk:
     """Steps of a case, drawn one after another."""
 
-    def __init__(self, draw: st.DrawFn, cloud: Controller, setting: Setting) -> None:
+    def __init__(self, draw: st.DrawFn, cloud: Controller, setting: Setting, *, ipv6: bool) -> None:
+        self._ipv6 = ipv6
         self._draw, self._cloud, self._setting = draw, cloud, setting
         self.steps: list[Step] = []
         self._count = 0
@@ -111,7 +115,7 @@ class _Walk:
         for group in self._all(InstanceGroup)[:2]:
             if self._setting != "islands" and self._int(0, 4):
                 self._take(_verb("groups.create_eip", group.name, charge_type="traffic"))
-        for group in self._all(InstanceGroup):
+        for group in self._all(InstanceGroup) * (1 + self._ipv6):
             self._take(self._announce_member(group))
 
     def go_on(self) -> None:
@@ -167,12 +171,23 @@ class _Walk:
         verbs: list[Verb] = []
         for _ in range(self._int(2, 3)):
             vpc = self._name("v")
-            verbs.append(_verb("vpcs.create", vpc, "10.0.0.0/8", external_access_mode=self._mode()))
+            is_dual = self._is_dual()
+            verbs.append(self._vpc(vpc, is_dual=is_dual))
             prefixes = self._draw(st.lists(st.sampled_from(_PREFIXES[:3]), min_size=1, max_size=2, unique=True))
-            verbs += [_verb("networks.create", self._name("n"), prefix, vpc=vpc) for prefix in prefixes]
+            verbs += [self._network(prefix, vpc, is_dual=is_dual) for prefix in prefixes]
         if self._draw(st.booleans()):
             verbs.append(self._classic(LEGGED))
         return verbs
+
+    def _is_dual(self) -> bool:
+        return self._ipv6 and self._int(0, 2) > 0
+
+    def _vpc(self, name: str, *, is_dual: bool) -> Verb:
+        return _verb("vpcs.create", name, "10.0.0.0/8", external_access_mode=self._mode(), **_if(is_dual, cidr6="fd00::/16"))
+
+    def _network(self, prefix: str, vpc: str, *, is_dual: bool) -> Verb:
+        six = f"fd00:{_PREFIXES.index(prefix) + 1}::/64"
+        return _verb("networks.create", self._name("n"), prefix, vpc=vpc, **_if(is_dual, prefix6=six))
 
     def _mode(self) -> str:
         return self._draw(st.sampled_from(_MODES[self._setting]))
@@ -180,7 +195,7 @@ class _Walk:
     def _create_vpc(self) -> Verb | None:
         if len(self._all(Vpc)) > 4:
             return None
-        return _verb("vpcs.create", self._name("v"), "10.0.0.0/8", external_access_mode=self._mode())
+        return self._vpc(self._name("v"), is_dual=self._is_dual())
 
     def _delete_vpc(self) -> Verb | None:
         empty = [vpc for vpc in self._all(Vpc) if not self._cloud.topology.by(Network, "vpc_id", vpc.id)]
@@ -193,11 +208,12 @@ class _Walk:
         if vpc.id == DEFAULT_VPC:
             name = self._draw(st.sampled_from(_CLASSIC))
             return self._classic(name)
-        return _verb("networks.create", self._name("n"), self._draw(st.sampled_from(_PREFIXES)), vpc=vpc.name)
+        return self._network(self._draw(st.sampled_from(_PREFIXES)), vpc.name, is_dual=vpc.cidr6 is not None and self._is_dual())
 
     def _classic(self, name: str) -> Verb:
         here = f"172.{16 + _CLASSIC.index(name)}.0"
-        return _verb("networks.create", name, f"{here}.0/24", start_ip=f"{here}.10", end_ip=f"{here}.40")
+        six = _if(self._is_dual(), prefix6=f"fd00:{16 + _CLASSIC.index(name)}::/64")
+        return _verb("networks.create", name, f"{here}.0/24", start_ip=f"{here}.10", end_ip=f"{here}.40", **six)
 
     def _delete_network(self) -> Verb | None:
         used = {nic.network_id for nic in self._all(Nic)} | {vip.network_id for vip in self._all(Vip)}
@@ -224,7 +240,9 @@ class _Walk:
         """A NIC in a network: any address, or one of the few that all VPCs have."""
         if self._int(0, 3) == 0:
             return network.name
-        return f"{network.name}:{format_ip4(network.start + self._int(1, 6))}"
+        offset = self._int(1, 6)
+        net = f"{network.name}:{format_ip4(network.start + offset)}"
+        return net if network.start6 is None or self._int(0, 2) == 0 else f"{net},{format_ip6(network.start6 + offset)}"
 
     def _create_server(self) -> Verb | None:
         free, networks = self._free_devices(), self._guest_networks()
@@ -264,6 +282,7 @@ class _Walk:
             return None
         topology = self._cloud.topology
         net = f"{topology.at(Network, nic.network_id).name}:{format_ip4(nic.ip)}"
+        net = net if nic.ip6 is None else f"{net},{format_ip6(nic.ip6)}"
         old = topology.at(Server, nic.server_id).name
         device = self._draw(st.sampled_from([*free, nic.device]))
         return Together((_verb("servers.delete", old), self._server_of([device], [net])))
@@ -340,9 +359,11 @@ class _Walk:
         network = self._cloud.topology.at(Network, nics[0].network_id) if nics else self._one(self._guest_networks())
         if network is None:
             return None
-        options = {} if nics else {"network_id": network.name}
-        wanted = format_ip4(network.start + self._int(5, 9))
-        return _verb("groups.attach_network", group.name, ip_addr=wanted, **options)
+        options: dict[str, Any] = _if(not nics, network_id=network.name)
+        offset = self._int(5, 9)
+        if network.start6 is not None and self._int(0, 3):
+            options["ip6_addr"] = format_ip6(network.start6 + offset)
+        return _verb("groups.attach_network", group.name, ip_addr=format_ip4(network.start + offset), **options)
 
     def _vips(self, group: InstanceGroup) -> Sequence[Vip]:
         return list(self._cloud.topology.by(Vip, "group_id", group.id))
@@ -405,17 +426,23 @@ class _Walk:
             return None if group is None else self._announce_member(group)
         vip = self._vips(group)[0]
         nic = self._one([nic for nic in self._all(Nic) if nic.network_id == vip.network_id])
-        return None if nic is None else Announce(nic.device, format_ip4(vip.ip), self._form())
+        return None if nic is None else self._announcement(nic.device, vip)
 
     def _announce_member(self, group: InstanceGroup) -> Announce | None:
         topology = self._cloud.topology
         rows = sorted(topology.by(Membership, "group_id", group.id), key=lambda row: row.position)
         devices = [nic.device for row in rows for nic in topology.by(Nic, "server_id", row.server_id)]
         vips, device = self._vips(group), self._one(devices)
-        return None if not vips or device is None else Announce(device, format_ip4(vips[0].ip), self._form())
+        return None if not vips or device is None else self._announcement(device, vips[0])
 
-    def _form(self) -> Any:
-        return self._draw(st.sampled_from(("request", "reply")))
+    def _announcement(self, device: str, vip: Vip) -> Announce:
+        if vip.ip6 is not None and self._draw(st.booleans()):
+            return Announce(device, format_ip6(vip.ip6))
+        return Announce(device, format_ip4(vip.ip), self._draw(st.sampled_from(("request", "reply"))))
+
+
+def _if(condition: bool, /, **options: Any) -> dict[str, Any]:
+    return options if condition else {}
 
 
 def _verb(path: str, *args: Any, **options: Any) -> Verb:

@@ -1,4 +1,4 @@
-"""The machines of the lab: each an ear on its interface, which answers ARP for the addresses it has and says nothing else."""
+"""The machines of the lab: each an ear on its interface, which answers ARP and ND for its addresses and says nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from vipnet.lab import LabNode
 from vipnet.process import run
 from vipnet.testing import frames
-from vipnet.testing.differential.packets import Heard, parse
+from vipnet.testing.differential.packets import Heard, answer, parse
+from vipnet.testing.probe import Announcement
 
 __all__ = ["Machine", "Wire"]
 
@@ -27,7 +28,7 @@ _SO_RCVBUFFORCE = 33  # in <asm-generic/socket.h>
 
 @dataclass(slots=True)
 class Machine:
-    """One machine; `answers` are the addresses for which it answers ARP."""
+    """One machine; `answers` are the addresses for which it answers."""
 
     name: str
     mac: bytes
@@ -39,9 +40,12 @@ class Machine:
         with suppress(OSError):
             self.ear.send(frame)
 
-    def announce(self, ip: str, operation: int = 1, mark: bytes = b"") -> None:
-        """Announce an address to all, in the form of a request (1) or of a reply (2)."""
-        self.send(frames.arp(operation, self.mac, ip, ip, mark=mark))
+    def announce(self, ip: str, form: Announcement = "request") -> None:
+        """Announce an address to all, by gratuitous ARP of a form or an unsolicited advertisement."""
+        if ":" in ip:
+            self.send(frames.neighbour_advertisement(self.mac, ip, ip))
+        else:
+            self.send(frames.arp(1 if form == "request" else 2, self.mac, ip, ip))
 
     def is_connected(self) -> bool:
         """Whether the interface has a carrier."""
@@ -68,7 +72,7 @@ class Wire:
             machine.ear.close()
 
     def heard(self, silence: float) -> Iterator[tuple[Machine, Heard]]:
-        """What arrives until nothing has come for `silence` seconds; questions of ARP are answered meanwhile."""
+        """What arrives until nothing has come for `silence` seconds; questions of ARP and ND are answered meanwhile."""
         while ready := self._selector.select(silence):
             for key, _ in ready:
                 machine: Machine = key.data
@@ -87,8 +91,8 @@ class Wire:
 
 
 def _answer(machine: Machine, said: Heard) -> None:
-    if said.kind == "arp-request" and said.dst in machine.answers and said.src != said.dst:
-        machine.send(frames.arp(2, machine.mac, said.dst, said.src, target=said.mac))
+    if said.kind == "asks" and said.dst in machine.answers and said.src not in (said.dst, "::"):
+        machine.send(answer(machine.mac, said.dst, said.src, said.mac))
 
 
 def _ear() -> socket.socket:
