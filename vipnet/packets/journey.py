@@ -82,7 +82,7 @@ class Journey:
         """The VIP or port of a segment whose address is among these."""
         places = [(network_id, self._packet.version, ip) for ip in ips]
         vips = [vip for place in places if (vip := self._index.vip(place)) is not None]
-        return next(iter((*vips, *(port for place in places for port in self._index.ports_at(place)))), None)
+        return next(iter(vips), None) or next((port for place in places for port in self._index.ports_at(place)), None)
 
     def _vrrp(self, port: PortSecurity) -> Verdict:
         everyone = self._packet.everyone or self._dst == VRRP_GROUP[self._packet.version]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from vipnet.testing.differential.arena import Arena
 from vipnet.testing.differential.case import BEYOND, OUTSIDE, Announce, Ask, Case, Question, Together, Verb, script
-from vipnet.testing.differential.pair import DisagreementError, Pair
+from vipnet.testing.differential.disagreement import DisagreementError
+from vipnet.testing.differential.pair import Pair
 from vipnet.testing.differential.tally import Tally
 
 __all__ = [

@@ -14,7 +14,8 @@ from vipnet.errors import VipnetError
 from vipnet.lab import Lab, LabNode
 from vipnet.process import run
 from vipnet.testing.differential.case import BEYOND, OUTSIDE, Ask, Case, Setting
-from vipnet.testing.differential.pair import DisagreementError, Pair, worlds
+from vipnet.testing.differential.disagreement import DisagreementError
+from vipnet.testing.differential.pair import Pair, worlds
 from vipnet.testing.differential.setting import (
     BEYOND_IP,
     DEVICES,

@@ -12,15 +12,15 @@ from vipnet.addresses import format_ip, format_ip4, format_ip6
 from vipnet.controller import Controller
 from vipnet.intents import EipMapping, Intent, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC, Network, Nic
+from vipnet.packets import LEG, ROUTER, Delivered, Dropped, Packet, Protocol, Verdict
+from vipnet.packets import OUTSIDE as SIMULATED_OUTSIDE
 from vipnet.testing import frames
 from vipnet.testing.differential.case import BEYOND, OUTSIDE, Question, QuestionProtocol
 from vipnet.testing.differential.packets import build
 from vipnet.testing.differential.setting import BEYOND_IP, BEYOND_IP6, MACS, PUBLIC, WORLD, WORLD_IP6
 from vipnet.testing.frames import ALL_NODES
 from vipnet_simulator.entry import Installed
-from vipnet_simulator.packets import OUTSIDE as SIMULATED_OUTSIDE
-from vipnet_simulator.packets import ROUTER, Delivered, Dropped, Packet, Protocol, Verdict
-from vipnet_simulator.world import LEG, World
+from vipnet_simulator.world import World
 
 __all__ = ["ROUTER", "Expectation", "Oracle", "Sighting"]
 

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
 from vipnet.intents import Intent
+from vipnet.packets import Reason
 from vipnet.registry import load_backend
 from vipnet.testing.differential.arena import Arena, Meddle
 from vipnet.testing.differential.case import Case, script
-from vipnet.testing.differential.pair import DisagreementError
+from vipnet.testing.differential.disagreement import DisagreementError
 from vipnet.testing.differential.shrink import shrunk
 from vipnet.testing.differential.tally import Tally
 from vipnet.testing.differential.walk import cases
-from vipnet.packets import Reason
 
 __all__ = ["check", "explained", "run", "unseen"]
 

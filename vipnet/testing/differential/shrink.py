@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from vipnet.testing.differential.case import Ask, Case, Step, Together, Verb
-from vipnet.testing.differential.pair import DisagreementError
+from vipnet.testing.differential.disagreement import DisagreementError
 
 __all__ = ["Attempt", "shrunk"]
 

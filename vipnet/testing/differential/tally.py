@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vipnet.intents import Intent
+from vipnet.packets import Dropped
 from vipnet.testing.differential.case import Question, Together, Verb
 from vipnet.testing.differential.oracle import Expectation
-from vipnet.packets import Dropped
 
 __all__ = ["Tally"]
 
