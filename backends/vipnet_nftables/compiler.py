@@ -29,7 +29,7 @@ from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.route_entries import Route, Rule
 from vipnet_nftables.ruleset import CAME_IN, GATEWAY, ROUTED, router_kind
 
-__all__ = ["ROUTER_SYSCTLS", "compile_intents"]
+__all__ = ["ROUTER_SYSCTLS", "compile_intents", "leg_sysctls"]
 
 ROUTER_SYSCTLS = {
     "ipv4/ip_forward": "1",
@@ -60,6 +60,14 @@ _TRANSIT_FIRST = 0x64400000  # 100.64.0.0/10, which RFC 6598 keeps for carriers:
 _LINK_LAYER_OPTIONS = 0x0101, 0x0201  # the source's, the target's; each of one unit of 8 bytes (RFC 4861)
 _MOST_TAGS = 1 << 21
 _MOST_UPLINKS = 254  # the uplink is one byte of the packet's mark
+
+
+def leg_sysctls(leg: str) -> dict[str, str]:
+    """What a router's leg in a subnet is set to.
+
+    `locktime`: a new holder's gratuitous ARP counts at once. `arp_ignore`: nobody is answered for another subnet's gateway.
+    """
+    return {f"ipv4/neigh/{leg}/locktime": "0", f"ipv4/conf/{leg}/arp_ignore": "1"}
 
 
 def compile_intents(intents: Iterable[Intent], owner: str) -> dict[str, NativeEntry]:
@@ -111,7 +119,8 @@ def _subnet_routing(intent: SubnetRouting) -> Iterator[NativeEntry]:
     router = names.router_namespace(intent.vpc_id)
     leg = names.subnet_leg(intent.network_id)
     yield from _leg(router, leg, intent.mac, names.bridge(intent.network_id))
-    yield Sysctl(router, f"ipv4/neigh/{leg}/locktime", "0", leg)  # a new holder's gratuitous ARP counts at once
+    for name, value in leg_sysctls(leg).items():
+        yield Sysctl(router, name, value, leg)
     yield Address(router, leg, f"{format_ip4(intent.gateway)}/{intent.length}", routes=False)
     # a route of its own: the kernel's would be gone for a moment when another gateway takes the place of this one
     yield Route(router, "main", str(IPv4Network((intent.gateway, intent.length), strict=False)), leg, scope="link")

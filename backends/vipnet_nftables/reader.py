@@ -16,7 +16,7 @@ from vipnet_kernel.netlink import loopback_alias
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import names, nft
 from vipnet_nftables.askers import is_asker
-from vipnet_nftables.compiler import ROUTER_SYSCTLS
+from vipnet_nftables.compiler import ROUTER_SYSCTLS, leg_sysctls
 from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
@@ -250,7 +250,7 @@ def _settings(name: str, found: Inventory) -> Iterator[Sysctl]:
         setting: link
         for link in found.links
         if names.SUBNET_LEG.fullmatch(link)
-        for setting in (f"ipv4/neigh/{link}/locktime", f"ipv6/conf/{link}/disable_ipv6")
+        for setting in (*leg_sysctls(link), f"ipv6/conf/{link}/disable_ipv6")
     }
     for setting, value in read_sysctls(name, [*ROUTER_SYSCTLS, *legs]).items():
         yield Sysctl(name, setting, value, legs.get(setting, ""))

@@ -22,6 +22,7 @@ from tests.nftables.conftest import (
     connect,
     ip,
     ip_batch,
+    ip_bytes,
     mac_bytes,
     mapping,
     ours,
@@ -301,6 +302,16 @@ def test_subnets_of_a_vpc_route(lab: Lab, site: Site) -> None:  # P21
     assert ask_udp(site.c.space, far.ip) == [far.space, site.c.ip]
     assert ask_udp(far.space, VIP) == [site.a.space, far.ip]
     assert ask_udp(far.space, EIP)[:1] == [site.a.space]
+
+
+def test_a_gateway_is_answered_for_in_its_own_subnet_alone(lab: Lab, site: Site) -> None:
+    second = Subnet(site.vpc, "192.168.5.1")
+    lab.apply([uplink_in_use(), *site.intents(), *second.intents()])
+    with watching(site.c) as tap:
+        for asked in (site.net.gateway, second.gateway):
+            tap.send(arp(site.c.mac, site.c.ip, asked))
+        answers = [frame[28:32] for frame in tap.frames() if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2"]
+    assert answers == [ip_bytes(site.net.gateway)]
 
 
 def test_failover(lab: Lab, site: Site) -> None:  # P15

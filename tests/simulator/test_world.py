@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from vipnet.addresses import parse_ip
-from vipnet.intents import Intent, PortSecurity, SubnetRouting, SubnetSwitching
+from vipnet.intents import Intent, PortSecurity, SubnetRouting, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC
 from vipnet.packets import OUTSIDE, ROUTER, VRRP_GROUP
 from vipnet.testing import Scene, standard_scene
@@ -48,6 +48,7 @@ DROPS: list[tuple[Reason, tuple[Packet, str]]] = [
     ("unmapped", (_packet(WORLD, "203.0.113.150"), OUTSIDE)),
     ("unmapped", (_packet(WORLD, "203.0.113.150", "arp"), OUTSIDE)),
     ("private-source", _from("p", WORLD)),
+    ("private-source", (_packet("192.168.7.10", EIP), OUTSIDE)),
     ("no-holder", (_packet(WORLD, EIP), OUTSIDE)),
     ("no-holder", _from("c", "192.168.7.99")),
     ("no-holder", _from("c", "192.168.7.99", onto=_nic("d"))),
@@ -207,6 +208,25 @@ def test_classic_networks_are_layer_2() -> None:
         verdict = world.send(_packet(claimed, "192.168.7.10", proto), from_="leg:office")
         assert isinstance(verdict, Dropped)
         assert verdict.reason == reason
+    told = world.send(_packet("192.168.7.247", "192.168.7.247", "arp"), from_=sender)
+    assert isinstance(told, Delivered)
+    assert told.to == (_nic("c"), OUTSIDE)
     shut = _world(_classic(None)).send(packet, from_=sender)
     assert isinstance(shut, Dropped)
     assert shut.reason == "no-holder"
+
+
+def test_a_leg_may_claim_nothing_of_ours() -> None:
+    vip = VipBinding(
+        vip_id="v", group_id="g", network_id="office", vpc_id=DEFAULT_VPC, ip=_ip("192.168.7.50"), ip6=_ip("fd00::50"), members=()
+    )
+    world = _world([*_classic("eth2"), vip])
+    claims = [
+        _packet("192.168.7.50", "192.168.7.10"),
+        _packet("fd00::50", "fd00::1"),
+        _packet("fd00::99", "fd00::50", "arp", claims=(_ip("fd00::50"),)),
+    ]
+    for claim in claims:
+        verdict = world.send(claim, from_="leg:office")
+        assert isinstance(verdict, Dropped)
+        assert verdict.reason == "port-security"

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
@@ -167,11 +168,19 @@ class Lab:
         if device not in self._bridges:
             space = self._bridges[device] = self._name(f"{device}-segment")
             self._add_namespace(space)
+            netns.call_in(space, _keep_frames_whole)
             # snooping off: without a querier a bridge may forget who listens to VRRP's group
             netns.ip(space, ["link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up"])
             netns.ip(self.host, [f"link add {device} type veth peer name up0 netns {space}"])
             netns.ip(space, ["link set up0 master br0 up"])
         return self._bridges[device]
+
+
+def _keep_frames_whole() -> None:
+    """Keep the IP layer of the calling thread's namespace off bridged frames, from which it cuts what is behind a packet."""
+    for family in ("ip", "ip6", "arp"):
+        with suppress(FileNotFoundError):  # a kernel without br_netfilter
+            Path(f"/proc/sys/net/bridge/bridge-nf-call-{family}tables").write_text("0")
 
 
 def _configure(node: LabNode, addresses: Sequence[str], routes: Sequence[str]) -> None:

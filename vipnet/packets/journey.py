@@ -70,14 +70,19 @@ class Journey:
         segment, packet = self._index.segment(network_id), self._packet
         if segment is None or segment.leg is None:
             return self._drop("closed", "leg")
-        claimed = next(iter(self._index.ports_at((network_id, packet.version, self._src))), None)
+        claimed = self._claimed(network_id, {self._src, *packet.claims})
         if claimed is not None and not self._passes("leg", segment):
-            claims = self._index.vip((network_id, packet.version, self._src))
-            return self._drop("port-security", "leg", segment, claimed if claims is None else claims)
+            return self._drop("port-security", "leg", segment, claimed)
         if packet.proto == "vrrp":
             return self._drop("vrrp-guard", "vrrp-guard", segment)
         self._note("leg", f"in by {segment.leg}", segment)
         return self._reach(network_id)
+
+    def _claimed(self, network_id: str, ips: Collection[int]) -> Intent | None:
+        """The VIP or port of a segment whose address is among these."""
+        places = [(network_id, self._packet.version, ip) for ip in ips]
+        vips = [vip for place in places if (vip := self._index.vip(place)) is not None]
+        return next(iter(vips), None) or next((port for place in places for port in self._index.ports_at(place)), None)
 
     def _vrrp(self, port: PortSecurity) -> Verdict:
         everyone = self._packet.everyone or self._dst == VRRP_GROUP[self._packet.version]
@@ -102,8 +107,13 @@ class Journey:
 
     def _to_all(self, port: PortSecurity) -> Verdict:
         others = [other for other in self._index.ports_of(port.network_id) if other is not port]
-        self._note("segment", "to all", self._index.segment(port.network_id))
-        return self._deliver_to(others)
+        segment = self._index.segment(port.network_id)
+        self._note("segment", "to all", segment)
+        delivered = self._deliver_to(others)
+        if segment is None or segment.leg is None:
+            return delivered
+        self._note("deliver", f"delivered to {OUTSIDE}", segment, to=OUTSIDE)
+        return self._delivered((*delivered.to, OUTSIDE))
 
     def _ip(self, port: PortSecurity) -> Verdict:
         gateway = self._index.gateway(port.network_id)
@@ -227,6 +237,9 @@ class Journey:
             return self._arrive(ROUTER, mapping)
         if self._packet.proto == "vrrp":
             return self._drop("vrrp-guard", "vrrp-guard", mapping)
+        claimed = self._index.subnet(mapping.vpc_id, 4, self._src)
+        if claimed is not None:
+            return self._drop("private-source", "uplink", router, claimed)
         subnet = self._index.subnet(mapping.vpc_id, 4, mapping.vip)
         if subnet is None:
             return self._drop("no-route", "router", mapping)

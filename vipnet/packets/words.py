@@ -31,10 +31,9 @@ Stage = Literal[
 Reason = Literal[
     "port-security",  # not the port's own MAC or address
     "forbidden-frame",  # of a kind that no port may send: tagged, a router advertisement, ...
-    "forbidden-frame",  # of a kind that no port may send: tagged, a router advertisement, ...
     "not-addressed-to-port",  # the frame came to a port whose address it does not carry
     "unmapped",  # a public address that no mapping answers for
-    "private-source",  # it would leave an uplink with a private address
+    "private-source",  # it would cross an uplink with a private address, or came in with one of its VPC
     "no-route",  # nothing routes there
     "no-holder",  # on the segment, but nobody has the address now
     "vrrp-guard",  # VRRP to anybody but members of the sender's groups
