@@ -80,7 +80,7 @@ class SimulatedProbe:
     def _routers(self, sender: str, dst: str, verdict: Verdict) -> Iterator[str]:
         """As whom routers on the way answer: by the gateway to whom they serve, by the EIP to whom comes in by it."""
         here = "" if sender == OUTSIDE else self._vpc(self._scene.server(sender).segment)
-        if any(step.stage == "router" for step in verdict.steps):
+        if here and any(step.stage == "router" for step in verdict.steps):
             yield self._scene.segment(self._scene.server(sender).segment).gateway_ip
         groups = [self._scene.group(eip.group) for eip in self._scene.eips if eip.ip == dst]
         yield from (dst for group in groups if self._vpc(group.segment) != here)
