@@ -293,7 +293,8 @@ def test_a_process_that_dies_loses_and_doubles_nothing(
     url = f"sqlite:///{tmp_path}/s.db"
     with make(plane, open_store(url)):
         pass
-    doomed = Controller(config=Config(), store=open_store(url, by_key=by_key), backend=plane)
+    store = open_store(url, by_key=by_key)
+    doomed = Controller(config=Config(), store=store, backend=plane)
     doomed.apply()
     left = point
 
@@ -308,7 +309,7 @@ def test_a_process_that_dies_loses_and_doubles_nothing(
         return outer
 
     with monkeypatch.context() as patch:
-        for owner, name in ((plane, "apply"), (plane, "flush"), (plane, "closed"), (doomed._store, "finish")):
+        for owner, name in ((plane, "apply"), (plane, "flush"), (plane, "closed"), (store, "finish")):
             patch.setattr(owner, name, mortal(getattr(owner, name)))
         with suppress(Killed):
             move(doomed, "web", "far")

@@ -77,27 +77,20 @@ class MeteringPromises:
     def test_p12_bandwidth_is_what_passes(self, controlled: ControlledNetwork, rates: Rates) -> None:
         """Each way, of some EIPs at once, one of them with a limit that changes; others and what stays inside have none."""
         with metered(controlled) as site:
-            for _ in range(TRIES):
-                limited = _Limited(site, rates)
-                limited.run()
+            limited = _Limited(site, rates)
+            for _ in range(TRIES - 1):
                 if limited.is_offered() and limited.is_kept():
                     break
+                limited = _Limited(site, rates)
             limited.check()
 
     def test_p13_what_is_counted_is_what_the_wire_carried(self, controlled: ControlledNetwork) -> None:
         with metered(controlled) as site:
-            for _ in range(TRIES):
-                with Wire(site.node("a"), site.node(OUTSIDE)) as wire, site.counting(EIP) as counted:
-                    _bulk(site.node(OUTSIDE), EIP, site.node("a"))
-                    _bulk(site.node("a"), WORLD, site.node(OUTSIDE), source=VIP)
-                    for _ in range(5):
-                        assert site.probe.ping(OUTSIDE, EIP)
-                        assert site.probe.udp(OUTSIDE, EIP, size=1000)
-                        assert site.probe.udp("a", WORLD, src=VIP, size=10)
-                        assert site.probe.ping("a", WORLD, src=VIP)
-                    site.wait_until_quiet(EIP)
+            wire, counted = _everything(site)
+            for _ in range(TRIES - 1):
                 if not wire.lost:
                     break
+                wire, counted = _everything(site)
             inside, outside = (wire.seen[name] for name in ("a", OUTSIDE))
             assert not wire.lost
             assert min(counted.rx.packets, counted.tx.packets) > 2 * BULK // 1500
@@ -251,8 +244,9 @@ class _Limited:
             Flow("red inside", c, D, [d], free),
         ]
         self.changed = 0.0
+        self._run()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Offer everything for as long as the promise takes, and change blue's limit in the middle."""
         site, rates = self.site, self.rates
         site.limit(EIP, rates.red)
@@ -298,6 +292,20 @@ class _Limited:
 
     def _free(self) -> dict[str, str]:
         return {flow.name: f"{len(flow.arrived)} of {len(flow.sent)}" for flow in self.free}
+
+
+def _everything(site: Site) -> tuple[Wire, Counted]:
+    """All kinds of packets, both ways, as they cross the wire and as they are counted."""
+    with Wire(site.node("a"), site.node(OUTSIDE)) as wire, site.counting(EIP) as counted:
+        _bulk(site.node(OUTSIDE), EIP, site.node("a"))
+        _bulk(site.node("a"), WORLD, site.node(OUTSIDE), source=VIP)
+        for _ in range(5):
+            assert site.probe.ping(OUTSIDE, EIP)
+            assert site.probe.udp(OUTSIDE, EIP, size=1000)
+            assert site.probe.udp("a", WORLD, src=VIP, size=10)
+            assert site.probe.ping("a", WORLD, src=VIP)
+        site.wait_until_quiet(EIP)
+    return wire, counted
 
 
 def _is_whole(flow: Flow) -> bool:
