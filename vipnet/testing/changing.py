@@ -20,7 +20,7 @@ from vipnet.testing.controlled import eip_name, scene_config
 from vipnet.testing.promises import EIP_GREEN
 from vipnet.testing.scene import standard_scene
 
-__all__ = ["arguments", "main"]
+__all__ = ["arguments", "main", "take_back"]
 
 
 def arguments(name: str, context: BackendContext, store: str) -> list[str]:
@@ -51,6 +51,13 @@ def _change(cloud: Controller, number: int) -> None:
         cloud.groups.associate_eip("green", eip_id=eip_name(EIP_GREEN))
     else:
         cloud.groups.dissociate_eip("green")
+
+
+def take_back(cloud: Controller) -> None:
+    """Undo whatever one that was killed had changed."""
+    for number, is_changed in enumerate((cloud.groups.show("green").vip_eip is None, cloud.groups.show("spare").guest_count > 1)):
+        if is_changed:
+            _change(cloud, number)
 
 
 def _say(what: int) -> None:

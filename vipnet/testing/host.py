@@ -149,8 +149,7 @@ def _lasting(row: Any) -> Any:
         fields = cast(dict[str, Any], row)
         return {key: _lasting(value) for key, value in fields.items() if key not in _FLEETING}
     if isinstance(row, list):
-        values: list[Any] = row
-        return [_lasting(value) for value in values]
+        return [_lasting(value) for value in cast(list[Any], row)]
     return row
 
 

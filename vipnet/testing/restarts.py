@@ -48,6 +48,7 @@ class RestartPromises:
         finally:
             controlled.start()
         controlled.cloud.apply()
+        changing.take_back(controlled.cloud)
         assert not lost
         assert all(connection.alive() for connection in connections)
         controlled.become(standard_scene().without_eip(EIP_BLUE))
