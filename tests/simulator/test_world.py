@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from vipnet.addresses import parse_ip
+from vipnet.addresses import link_local, parse_ip
 from vipnet.intents import Intent, PortSecurity, SubnetRouting, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC
 from vipnet.packets import OUTSIDE, ROUTER, VRRP_GROUP
@@ -176,6 +176,11 @@ def test_ipv6_inside_a_vpc_and_no_further() -> None:
         verdict = world.send(replace(packet, dst=dst), from_=_nic("c"))
         assert isinstance(verdict, Delivered)
         assert verdict.to == (_nic(server),)
+    ours = link_local(SCENE.server("c").mac)  # which leads to no other link
+    assert isinstance(world.send(replace(packet, src=ours), from_=_nic("c")), Delivered)
+    routed = world.send(replace(packet, src=ours, dst=d), from_=_nic("c"))
+    assert isinstance(routed, Dropped)
+    assert routed.reason == "no-route"
     reasons = {
         "port-security": (replace(packet, src=b, dst=c), _nic("c")),
         "no-route": (replace(packet, dst=_ip("2001:db8::1")), _nic("c")),

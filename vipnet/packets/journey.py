@@ -14,6 +14,9 @@ __all__ = ["VRRP_GROUP", "Journey", "owns"]
 VRRP_GROUP = {4: 0xE0000012, 6: 0xFF02 << 112 | 0x12}
 """VRRP's multicast address by IP version (RFC 9568)."""
 
+_LINK_LOCAL = 0xFE80 >> 6
+"""The first ten bits of addresses that no router takes to another link (RFC 4291)."""
+
 
 class Journey:
     """One packet under way. `holder` says which NIC has a VIP now.
@@ -165,6 +168,8 @@ class Journey:
         if router is None:
             return self._drop("no-route", "router")
         self._note("router", "to the gateway", gateway, router)
+        if version == 6 and self._src >> 118 == _LINK_LOCAL:
+            return self._drop("no-route", "router", router)
         subnet = self._index.subnet(port.vpc_id, version, self._dst)
         if subnet is not None:
             own = self._index.mapped(port.vpc_id, self._src) if version == 4 else None

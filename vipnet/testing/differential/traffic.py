@@ -51,7 +51,7 @@ class Traffic:
         self._wire, self._asked, self._tally, self._backend = wire, oracle, tally, backend
         self._pauses = _PAUSES if patient else _PAUSES[:2]
         self._flights: dict[bytes, _Flight] = {}
-        self._arp: dict[tuple[str, str, str], _Flight] = {}
+        self._resolutions: dict[tuple[str, str, str], _Flight] = {}
         self._macs: dict[tuple[str, str], bytes] = {}
         self._late: list[_Flight] = []
         self._claims: set[tuple[str, str]] = set()
