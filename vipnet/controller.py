@@ -420,7 +420,7 @@ class Controller(AllVerbs):
                 config=self.config,
                 topology=lambda: self._topology,
                 mend=self._mend,
-                refresh=self._look_round,
+                refresh=lambda asks: self._look_round(asks=asks),
             )
             self._watch = Watch(watched, report)
             try:
@@ -446,15 +446,15 @@ class Controller(AllVerbs):
                 self._store.finish([], stamp, Closing())
             return Mended(plan, tuple(aside))
 
-    def _look_round(self) -> bool | None:
-        """Fold in what other processes did, and say whether the data plane has changed; None: somebody is at work here."""
+    def _look_round(self, *, asks: bool) -> bool:
+        """Fold in what other processes did, and say, if asked, whether the data plane has changed; not while somebody works."""
         if not self._lock.acquire(blocking=False):
-            return None
+            return False
         try:
             if self._open is not None:
-                return None
+                return False
             self._refresh(with_pending=False)
-            return not self._plane.is_untouched()
+            return asks and not self._plane.is_untouched()
         finally:
             self._lock.release()
 

@@ -69,14 +69,14 @@ class Watched:
     """What a watch needs of its Controller.
 
     `mend` looks at places (None: everywhere) and repairs; those that are `hidden` are compared in any case. `refresh` takes in
-    what other processes did, and says whether the backend has changed, None: not now, somebody is at work.
+    what other processes did, and says, if asked to, whether the backend has changed; not while somebody is at work.
     """
 
     backend: Backend[Any]
     config: Config
     topology: Callable[[], Snapshot]
     mend: Callable[[Collection[str] | None, Collection[str]], Mended]
-    refresh: Callable[[], bool | None]
+    refresh: Callable[[bool], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class Watch:
         """Take in what other processes did; of a blind backend, whether it has changed. Return when to do so again."""
         began = time.monotonic()
         with suppress(DataplaneError):  # it is said when it cannot be repaired
-            if self._watched.refresh() and self._eyes.blind:
+            if self._watched.refresh(self._eyes.blind):
                 with self._news:
                     self._repairs.cause(ANYWHERE, began).touched = True
         return max(POLL, CALM * (time.monotonic() - began))

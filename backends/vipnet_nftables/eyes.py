@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import ClassVar, Protocol, TypeVar, assert_never
 
 from vipnet.errors import DataplaneError
@@ -41,6 +41,9 @@ __all__ = ["NftablesEyes"]
 _LOOKS_AFTER = (0.02, 0.1, 0.5, 2.0)
 """Seconds after which a new namespace is looked at: it gets our mark a moment after its name."""
 
+_BLURRED = 1.0
+"""Seconds after which it looks around again when it could not."""
+
 _REST = 0.02
 """Seconds between two looks at frames: who sends thousands is heard all the same, and takes no more of us."""
 
@@ -59,6 +62,7 @@ class NftablesEyes(Eyes):
         self._number_of: dict[str, int] = {}
         self._name_of: dict[int, str] = {}
         self._due: list[tuple[float, str]] = []
+        self._blurred = False
         with ExitStack() as opening:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             opening.callback(os.close, self._wake)
@@ -106,6 +110,8 @@ class NftablesEyes(Eyes):
                 self._report(sighting)
 
     def _patience(self) -> float | None:
+        if self._blurred:
+            return _BLURRED
         return max(0.0, min(due for due, _ in self._due) - time.monotonic()) if self._due else None
 
     def _told(self, ready: set[int]) -> Iterator[Sighting]:
@@ -119,10 +125,12 @@ class NftablesEyes(Eyes):
             if self._rulesets.fileno() in ready:
                 for where, notice in self._rulesets.read():
                     yield from self._noticed(where, notice)
-        except OverrunError:
-            self._look_around()
-            yield Overrun()
-        except DataplaneError:  # what we asked about went away while we did
+        except (OverrunError, DataplaneError):  # or what we asked about went away while we did
+            self._blurred = True
+        if self._blurred:
+            with suppress(DataplaneError):  # tried again after a while
+                self._look_around()
+                self._blurred = False
             yield Overrun()
 
     # ------------------------------------------------------------------------------------------------- what is there

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, TypeVar, assert_never, get_args
 from vipnet.errors import DataplaneError
 from vipnet.model import AccessMode
 from vipnet_kernel.handles import Handles
+from vipnet_kernel.linklist import list_links
 from vipnet_kernel.links import Inventory, Link, RouteRow, RuleRow, inventory
 from vipnet_kernel.namespaces import exists, listed
 from vipnet_kernel.netlink import loopback_alias
@@ -50,7 +51,7 @@ class Reading:
 def read_system(handles: Handles, host: str, owner: str) -> Reading:
     """Read the host's namespace and those that carry the owner's mark. Raises DataplaneError when one cannot be reached."""
     handles.sweep()
-    around = inventory(handles, host)
+    around = Inventory(list_links(host), (), ())
     own = {name: found for name in listed(names.NAMESPACE) if (found := _own(handles, name, owner)) is not None}
     near = dict(_near_ends(own))
     everything = chain(
@@ -74,7 +75,7 @@ def read_places(
     A leg is looked at from both ends: of the legs whose other end is not where it should be, that namespace is read too.
     """
     handles.sweep()
-    around = inventory(handles, host)
+    around = Inventory(list_links(host), (), ())
     legs = [entry for entry in expected.values() if isinstance(entry, Veth)]
     own = {name: found for name in places if name != names.HOST and (found := _own(handles, name, owner)) is not None}
     spaces = {*places} - {names.HOST}

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ from vipnet.testing import SystemTests, clear, standard_scene
 from vipnet.testing.controlled import ControlledNetwork
 from vipnet.testing.promises import within
 from vipnet.testing.watching import Seen, WatchingPromises
+from vipnet_kernel.handles import Handles
+from vipnet_kernel.linklist import list_links
+from vipnet_kernel.links import inventory
 from vipnet_nftables import names
 
 pytestmark = pytest.mark.root
@@ -85,6 +89,19 @@ def test_a_port_that_is_made_anew_is_joined_at_once(network: ControlledNetwork, 
             assert not {"drift", "repaired", "repair-failed"} & set(seen.words()), seen.events
     finally:
         cloud.servers.delete("late")
+
+
+def test_links_by_hand_are_those_of_pyroute2(network: ControlledNetwork, lab: Lab) -> None:
+    del network
+    ip(lab.host, ["link add by-hand type bridge", "link set by-hand alias mine"])
+    handles = Handles()
+    try:
+        wanted = {name: replace(link, addresses=()) for name, link in inventory(handles, lab.host).links.items()}
+        assert dict(list_links(lab.host)) == wanted
+        assert (wanted["by-hand"].kind, wanted["by-hand"].alias) == ("bridge", "mine")
+    finally:
+        handles.close()
+        ip(lab.host, ["link del by-hand"])
 
 
 def _shown(host: str) -> str:
