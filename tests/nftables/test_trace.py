@@ -183,6 +183,7 @@ ROWS = [
     Row("sysctl router ipv4/fwmark_reflect", ("red",), [(IN, True)], "0"),
     Row("sysctl router ipv6/conf/all/disable_ipv6", ("red",), [(IN, True)], "0"),
     Row("sysctl router ipv6/conf/default/disable_ipv6", ("red",), [(IN, True)], "0"),
+    Row("sysctl router ipv4/conf/leg/arp_ignore", ("red-web",), [(ROUTED, True), (IN, True)], "0"),
     Row("sysctl router ipv4/neigh/leg/locktime", ("red-web",), [(IN, True)], "100"),
     Row("sysctl gateway ipv4/conf/all/rp_filter", (), [(SERVER_OUT, True)], "1"),
     Row("sysctl gateway ipv4/conf/default/rp_filter", (), [(SERVER_OUT, True)], "1"),
