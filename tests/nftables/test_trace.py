@@ -51,7 +51,7 @@ IN, OUT, OUT_FAR = Way(OUTSIDE, EIP), Way("a", WORLD, VIP), Way("a", FAR, VIP)
 BESIDE, ROUTED, HAIRPIN = Way("c", B), Way("c", D), Way("c", EIP)
 SERVER_OUT, SERVER_FAR = Way("c", WORLD), Way("c", FAR)
 BESIDE6, ROUTED6, TO_VIP6 = Way("c", B6), Way("c", D6), Way("d", VIP6)
-SPOOF, VRRP, PING = Way("c", B, VIP), Way("a", VRRP_GROUP, None, "112"), Way("c", "192.168.4.1", None, "icmp")
+SPOOF, VRRP, PING = Way("c", B, "192.168.7.99"), Way("a", VRRP_GROUP, None, "112"), Way("c", "192.168.4.1", None, "icmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,7 @@ ROWS = [
     Row("sysctl router ipv4/fwmark_reflect", ("red",), [(IN, True)], "0"),
     Row("sysctl router ipv6/conf/all/disable_ipv6", ("red",), [(IN, True)], "0"),
     Row("sysctl router ipv6/conf/default/disable_ipv6", ("red",), [(IN, True)], "0"),
+    Row("sysctl router ipv4/conf/leg/arp_ignore", ("red-web",), [(ROUTED, True), (IN, True)], "0"),
     Row("sysctl router ipv4/neigh/leg/locktime", ("red-web",), [(IN, True)], "100"),
     Row("sysctl gateway ipv4/conf/all/rp_filter", (), [(SERVER_OUT, True)], "1"),
     Row("sysctl gateway ipv4/conf/default/rp_filter", (), [(SERVER_OUT, True)], "1"),
