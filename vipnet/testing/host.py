@@ -149,7 +149,8 @@ def _lasting(row: Any) -> Any:
         fields = cast(dict[str, Any], row)
         return {key: _lasting(value) for key, value in fields.items() if key not in _FLEETING}
     if isinstance(row, list):
-        return [_lasting(value) for value in cast(list[Any], row)]
+        values: list[Any] = row  # pyright: ignore[reportUnknownVariableType] -- where mypy knows it
+        return [_lasting(value) for value in values]
     return row
 
 
