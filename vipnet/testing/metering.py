@@ -199,7 +199,7 @@ class Site:
         after = self.counters(eip)
         counted.rx = WireCount(after.rx_packets - before.rx_packets, after.rx_bytes - before.rx_bytes)
         counted.tx = WireCount(after.tx_packets - before.tx_packets, after.tx_bytes - before.tx_bytes)
-        counted.lost = after.lost
+        counted.lost = after.lost and not before.lost  # what others lost on purpose before stays said
 
     def wait_until_quiet(self, eip: str) -> None:
         """Wait for what ends a connection: it crosses the wire after both ends have been closed."""
