@@ -158,7 +158,7 @@ class TestDataPlane:
         cloud = empty()
         (warning,) = cloud.import_topology(model).warnings
         assert warning == (
-            "eip eip-for-grp-g was set aside: eip eip-for-grp-g needs eip, which backend dict cannot do; leave it out, "
+            "eip eip-for-grp-g was set aside: eip eip-for-grp-g needs eip, limits, which backend dict cannot do; leave it out, "
             "or use another backend; apply tries it again"
         )
         assert len(cloud.eips.list()) == 2
