@@ -35,8 +35,8 @@ def _case() -> Case:
     return Case(
         "plain",
         (
-            Together((_verb("vpcs.create", "v1", "10.0.0.0/8"), _verb("vpcs.create", "v2", "10.0.0.0/8"))),
-            Together(tuple(_verb("networks.create", f"n{n}", "10.1.0.0/24", vpc=f"v{n}") for n in (1, 2))),
+            _verb("vpcs.create", "v1", "10.0.0.0/8"),
+            Together(tuple(_verb("networks.create", f"n{n}", f"10.{n}.0.0/24", vpc="v1") for n in (1, 2))),
             _verb("networks.create", "pub", PUBLIC, server_type="eip", start_ip=EIP),
             Together(tuple(servers)),
             *(_verb("groups.create", name) for name in ("g1", "g2", "g3")),

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from vipnet.addresses import link_local, parse_ip
-from vipnet.intents import Intent, PortSecurity, SubnetRouting, SubnetSwitching, VipBinding
+from vipnet.intents import Intent, PortSecurity, SubnetRouting, SubnetSwitching, UplinkSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC
 from vipnet.packets import OUTSIDE, ROUTER, VRRP_GROUP
 from vipnet.testing import Scene, standard_scene
@@ -71,6 +71,15 @@ def test_dropped(reason: Reason, question: tuple[Packet, str]) -> None:
     assert isinstance(verdict, Dropped)
     assert verdict.reason == reason
     assert verdict.steps[-1].action == f"dropped: {reason}"
+
+
+def test_an_uplinks_address_is_there_for_masquerading_alone() -> None:
+    question = _packet(WORLD, SCENE.uplink_address.partition("/")[0], "arp")
+    answered = _world().send(question, from_=OUTSIDE)
+    assert isinstance(answered, Delivered)
+    assert answered.to == (ROUTER,)
+    idle = [replace(one, masquerade=False) if isinstance(one, UplinkSwitching) else one for one in SCENE.intents()]
+    assert isinstance(_world(idle).send(question, from_=OUTSIDE), Dropped)
 
 
 def test_every_reason_has_its_case() -> None:

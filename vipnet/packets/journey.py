@@ -257,9 +257,9 @@ class Journey:
         return self._packet.onto in (None, port.nic_id) and owns(port, self._packet.version, self._dst)
 
     def _has_address(self, ip: int) -> UplinkSwitching | None:
-        """The uplink whose own address this is."""
-        every = self._index.uplinks()
-        return next((one for one in every if one.uplink.address is not None and one.uplink.address[0] == ip), None)
+        """The uplink whose own address this is, if it is in use: for masquerading, and nothing else."""
+        uplink = self._index.masquerade()
+        return uplink if uplink is not None and uplink.uplink.address is not None and uplink.uplink.address[0] == ip else None
 
     def _passes(self, stage: Stage, intent: Intent) -> bool:
         return (stage, intent.id) in self._without

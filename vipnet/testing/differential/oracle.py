@@ -57,8 +57,8 @@ class Expectation:
 
     @property
     def may_come_late(self) -> bool:
-        """Whether a router may keep the packet until somebody answers for its address."""
-        return isinstance(self.verdict, Dropped) and self.verdict.reason == "no-holder"
+        """Whether a router may keep the packet until somebody answers for its address, inside or out there."""
+        return not self.seen and (isinstance(self.verdict, Delivered) or self.verdict.reason == "no-holder")
 
 
 class Oracle:

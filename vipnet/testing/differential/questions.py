@@ -74,7 +74,7 @@ class Questions:
 
     def _from_outside(self) -> Question:
         src = self._one((*[WORLD] * 8, _ANYWHERE, self._one(self._known())))
-        proto, eips = self._one(_PROTOCOLS), [format_ip4(eip.ip) for eip in self._all(Eip)]
+        proto, eips = self._one(_PROTOCOLS), self._eips()
         if self._once6 and self._below(8) == 0:
             via = self._one((UPLINK, *eips))
             return Question(sender=OUTSIDE, proto="udp", src=WORLD_IP6, dst=self._one(self._known6()), via=via)
@@ -82,6 +82,10 @@ class Questions:
             return Question(sender=OUTSIDE, proto="arp-request", src=WORLD, dst=self._one(self._known()))
         dst = self._one(eips) if eips and self._below(3) else self._one(self._known())
         return Question(sender=OUTSIDE, proto=proto, src=src, dst=dst, via=self._one((UPLINK, *eips)))
+
+    def _eips(self) -> list[str]:
+        """EIPs, those more often that are mapped."""
+        return [format_ip4(eip.ip) for eip in self._all(Eip) for _ in range(1 if eip.vip_id is None else 3)]
 
     def _from_beyond(self) -> Question:
         networks = [network for network in self._all(Network) if network.name == LEGGED]
@@ -102,16 +106,20 @@ class Questions:
     def _of(self, device: str, src: str) -> Question:
         mac = _FORGED if self._below(20) == 0 else None
         proto = self._one(_PROTOCOLS)
-        onto = self._one(DEVICES) if proto in ("udp", "tcp", "icmp") and self._below(8) == 0 else None
+        onto = self._onto(device) if proto in ("udp", "tcp", "icmp") and self._below(8) == 0 else None
         dst = src if proto.startswith("arp") and self._below(5) == 0 else self._destination(device)
-        if onto == device:
-            onto = None
         return Question(sender=device, proto=proto, src=src, dst=dst, mac=mac, onto=onto)
+
+    def _onto(self, device: str) -> str | None:
+        """Another machine, mostly of the same network."""
+        nics = {nic.device: nic.network_id for nic in self._nics()}
+        beside = [other for other, network_id in nics.items() if other != device and network_id == nics.get(device)]
+        return self._one(beside if beside and self._below(4) else [other for other in DEVICES if other != device])
 
     def _of6(self, nic: Nic, own: int) -> Question:
         proto = self._one(_PROTOCOLS6)
         mac = _FORGED if self._below(20) == 0 else None
-        onto = self._one(DEVICES) if proto in ("udp", "tcp", "icmp") and self._below(8) == 0 else None
+        onto = self._onto(nic.device) if proto in ("udp", "tcp", "icmp") and self._below(8) == 0 else None
         src = self._source6(nic, own)
         if proto == "vrrp":
             return Question(sender=nic.device, proto=proto, src=src, dst=VRRP_GROUP6, mac=mac)
@@ -119,7 +127,7 @@ class Questions:
             return Question(sender=nic.device, proto=proto, src=src, dst=ALL_NODES, mac=mac)
         near = self._near6(self._cloud.topology.at(Network, nic.network_id).vpc_id)
         dst = src if proto in ("ns", "na") and self._below(5) == 0 else self._one((*near, *near, *self._known6()))
-        return Question(sender=nic.device, proto=proto, src=src, dst=dst, mac=mac, onto=None if onto == nic.device else onto)
+        return Question(sender=nic.device, proto=proto, src=src, dst=dst, mac=mac, onto=onto)
 
     def _source6(self, nic: Nic, own: int) -> str:
         kind, vips = self._below(12), [vip.ip6 for vip in self._all(Vip) if vip.network_id == nic.network_id and vip.ip6]
@@ -161,7 +169,7 @@ class Questions:
 
     def _destination(self, device: str) -> str:
         nic = next((nic for nic in self._nics() if nic.device == device), None)
-        kind, eips = self._below(12), [format_ip4(eip.ip) for eip in self._all(Eip)]
+        kind, eips = self._below(12), self._eips()
         if nic is not None and kind < 6:
             return self._one([ip for ip in self._near(nic) if ip != format_ip4(nic.ip)])
         if kind < 8:
@@ -173,7 +181,7 @@ class Questions:
         topology = self._cloud.topology
         vpc_id = topology.at(Network, nic.network_id).vpc_id
         networks = {network.id for network in topology.by(Network, "vpc_id", vpc_id) if network.server_type == "guest"}
-        found: list[int] = [nic.ip for nic in self._nics() if nic.network_id in networks]
+        found: list[int] = [nic.ip for nic in self._nics() if nic.network_id in networks for _ in range(2)]
         found += [vip.ip for vip in self._all(Vip) if vip.network_id in networks]
         found += [network.gateway for network in self._all(Network) if network.id in networks and network.gateway is not None]
         beside = [network.end for network in self._all(Network) if network.id in networks]

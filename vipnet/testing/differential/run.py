@@ -37,8 +37,15 @@ def run(arena: Arena, *, count: int, seed: int) -> Tally:
     )
     @given(case=cases(ipv6=ipv6))
     def each(case: Case) -> None:
-        check(arena, case)
+        if found:  # the same case once more, for Hypothesis to be sure
+            raise found[0]
+        try:
+            check(arena, case)
+        except AssertionError as error:
+            found.append(error)
+            raise
 
+    found: list[AssertionError] = []
     each()
     return arena.tally
 
