@@ -92,7 +92,7 @@ class WatchingPromises:
                 if took > WHOLE_WITHIN:
                     took = _time_to_be_whole(controlled, damage, what)
                 assert took <= WHOLE_WITHIN, f"{what}: whole after {took:.2f} s; {seen.events}"
-                assert within(_PATIENCE, lambda: not controlled.cloud.plan()), what
+                assert within(_PATIENCE, lambda: not controlled.cloud.plan()), f"{what}: {controlled.cloud.plan()}; {seen.events}"
                 seen.wait_for("repaired")
                 assert "drift" in seen.words(), what
                 seen.events.clear()
