@@ -86,8 +86,8 @@ class WatchingPromises:
         settle(controlled)
         damages = controlled.system.damages(controlled.cloud.backend)
         assert damages, "nobody knows how to damage this system"
-        with seen_by_watch(controlled) as seen:
-            for what, damage in damages.items():
+        for what, damage in damages.items():
+            with seen_by_watch(controlled) as seen:  # each time anew: so much damage to one thing would be a contest
                 took = _time_to_be_whole(controlled, damage, what)
                 if took > WHOLE_WITHIN:
                     took = _time_to_be_whole(controlled, damage, what)
