@@ -187,7 +187,7 @@ def _repaired(repairs: Repairs, now: float, key: str = "e") -> tuple[float, list
 
 
 def test_what_is_undone_again_and_again_is_repaired_less_often() -> None:
-    repairs, now, contested, waits = Repairs(), 0.0, [], []
+    repairs, now, contested, waits = Repairs(), 0.0, list[str](), list[float]()
     for _ in range(CONTESTED_REPAIRS + 8):
         due, fresh = _repaired(repairs, now)
         contested += fresh
@@ -225,7 +225,7 @@ def test_one_contested_place_keeps_no_other_waiting() -> None:
 
 
 def test_what_failed_is_tried_again_later_and_later() -> None:
-    repairs, now, waits = Repairs(), 0.0, []
+    repairs, now, waits = Repairs(), 0.0, list[float]()
     repairs.cause("host", now).by["nft"] = None
     for _ in range(12):
         due = repairs.next()

@@ -8,7 +8,6 @@ takes everything back. A lost target leaves the revision pending, and whoever co
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -32,6 +31,7 @@ from vipnet.store import News, Pending, StaleError, Store, open_store
 from vipnet.topology import Snapshot
 from vipnet.trace import ask, shown
 from vipnet.transaction import AllVerbs, Transaction
+from vipnet.turns import Turns
 from vipnet.viewer import Viewer
 from vipnet.views import Counters, TraceView
 from vipnet.watch import Mended, Report, Watch, Watched
@@ -60,7 +60,7 @@ class Controller(AllVerbs):
         self.config = config
         self._store = store
         self._world = world or World()
-        self._lock = threading.RLock()
+        self._lock = Turns()
         self._plane = Plane(backend, config, self._world.progress)
         self._open: Transaction | None = None
         self._watch: Watch | None = None

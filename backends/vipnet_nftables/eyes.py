@@ -38,8 +38,8 @@ from vipnet_nftables.link_entries import Namespace
 
 __all__ = ["NftablesEyes"]
 
-_LOOKS_AFTER = (0.02, 0.1, 0.5, 2.0)
-"""Seconds after which a new namespace is looked at: it gets our mark a moment after its name."""
+_FIRST_LOOK, _LAST_LOOK = 0.02, 60.0
+"""Seconds after which a new namespace is looked at, doubled until it has a mark: it gets ours a moment after its name."""
 
 _BLURRED = 1.0
 """Seconds after which it looks around again when it could not."""
@@ -61,7 +61,7 @@ class NftablesEyes(Eyes):
         self._by_name: dict[str, LinkSeen] = {}
         self._number_of: dict[str, int] = {}
         self._name_of: dict[int, str] = {}
-        self._due: list[tuple[float, str]] = []
+        self._due: dict[str, tuple[float, float]] = {}
         self._blurred = False
         with ExitStack() as opening:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -112,7 +112,7 @@ class NftablesEyes(Eyes):
     def _patience(self) -> float | None:
         if self._blurred:
             return _BLURRED
-        return max(0.0, min(due for due, _ in self._due) - time.monotonic()) if self._due else None
+        return max(0.0, min(due for due, _ in self._due.values()) - time.monotonic()) if self._due else None
 
     def _told(self, ready: set[int]) -> Iterator[Sighting]:
         try:
@@ -144,19 +144,20 @@ class NftablesEyes(Eyes):
 
     def _meet(self, name: str) -> bool:
         """Listen to a namespace from now on if it is ours."""
-        if not self._is_ours(name) or (number := number_in(self._host, name)) is None:
+        if self._mark(name) != Namespace(name, self._owner).alias or (number := number_in(self._host, name)) is None:
             return False
         self._number_of[name] = number
         self._name_of[number] = name
         return True
 
-    def _is_ours(self, name: str) -> bool:
+    def _mark(self, name: str) -> str | None:
+        """Whose a namespace is, "": nobody's yet; None: it is gone, or not all there yet."""
         try:
-            return loopback_alias(name) == Namespace(name, self._owner).alias
+            return loopback_alias(name)
         except DataplaneError:
             if exists(name):
                 raise
-            return False
+            return None
 
     # ------------------------------------------------------------------------------------------------- what happens
 
@@ -167,20 +168,21 @@ class NftablesEyes(Eyes):
             if not names.NAMESPACE.fullmatch(name):
                 continue
             if came:
-                now = time.monotonic()
-                self._due += [(now + after, name) for after in _LOOKS_AFTER]
-            elif name in self._number_of:
+                self._due[name] = time.monotonic() + _FIRST_LOOK, _FIRST_LOOK
+                continue
+            self._due.pop(name, None)
+            if name in self._number_of:
                 self._name_of.pop(self._number_of.pop(name), None)
                 yield Changed(place=name)
 
     def _looked_at_names(self) -> Iterator[Sighting]:
         now = time.monotonic()
-        ripe = {name for due, name in self._due if due <= now}
-        self._due = [item for item in self._due if item[0] > now]
-        for name in ripe:
-            if name not in self._number_of and exists(name) and self._meet(name):
-                self._due = [item for item in self._due if item[1] != name]
+        for name, (_, wait) in [item for item in self._due.items() if item[1][0] <= now]:
+            del self._due[name]
+            if self._meet(name):
                 yield Changed(place=name, hidden=True)  # nobody listened until now
+            elif not self._mark(name) and wait < _LAST_LOOK:
+                self._due[name] = now + 2 * wait, 2 * wait
 
     def _noticed(self, where: int | None, notice: Notice) -> Iterator[Sighting]:
         place = names.HOST if where is None else self._name_of.get(where)

@@ -89,6 +89,7 @@ def read_places(
         *chain.from_iterable(
             _namespace(name, owner, _without_orphans(found, {*near, *leads_to})) for name, found in seen.items() if name in spaces
         ),
+        *(one for name in seen.keys() - spaces for one in _addresses(name, seen[name]) if leads_to.get(one.device) in spaces),
         *((*_host_links(around), *_host_rules(host)) if names.HOST in places else ()),
     ]
     host_too = names.HOST in places
@@ -130,7 +131,9 @@ def _is_within(entry: NativeEntry, spaces: Collection[str], near: Mapping[str, s
             return entry.name in spaces
         case Element():
             return entry.namespace in spaces if entry.namespace else host
-        case Address() | Route() | Rule() | Sysctl() | Skeleton():
+        case Address():
+            return entry.namespace in spaces or near.get(entry.device) in spaces
+        case Route() | Rule() | Sysctl() | Skeleton():
             return entry.namespace in spaces
         case _:
             assert_never(entry)
@@ -210,13 +213,17 @@ def _far_ends(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[tuple
 
 def _namespace(name: str, owner: str, found: Inventory) -> Iterator[NativeEntry]:
     yield Namespace(name, owner)
-    for link in found.links.values():
-        if link.name != "lo":
-            yield from (Address(name, link.name, address) for address in link.addresses)
+    yield from _addresses(name, found)
     yield from routes_of(name, found)
     yield from rules_of(name, found)
     yield from _settings(name, found)
     yield from _rules(name)
+
+
+def _addresses(name: str, found: Inventory) -> Iterator[Address]:
+    for link in found.links.values():
+        if link.name != "lo":
+            yield from (Address(name, link.name, address) for address in link.addresses)
 
 
 def routes_of(namespace: str, found: Inventory) -> Iterator[Route]:
