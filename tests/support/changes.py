@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from vipnet.errors import ForbiddenError, RefusedError
 from vipnet.model import AccessMode
@@ -19,12 +20,22 @@ EIPS = ("203.0.113.50", "203.0.113.51")
 _GROUPS = ("g1", "g2", "h1")
 _PREFIX = "192.168.4.0/24"
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine(Server):
+    """A server whose MAC is the same in every process."""
+
+    @property
+    def mac(self) -> str:
+        return f"02:00:00:00:{len(self.segment):02x}:{int(self.ip.rpartition('.')[2]):02x}"
+
+
 SCENE = Scene(
     vpcs=(Vpc(name="red", tag=1, mode="eip-distgw"), Vpc(name="blue", tag=2, mode="eip-distgw")),
     segments=tuple(Segment(name=name, vpc=name, gateway="192.168.4.1/24") for name in ("red", "blue")),
     servers=(
-        *(Server(name=name, segment="red", ip=f"192.168.4.{last}") for name, last in (("a", 11), ("b", 12), ("c", 13))),
-        *(Server(name=name, segment="blue", ip=f"192.168.4.{last}") for name, last in (("x", 11), ("y", 12), ("z", 14))),
+        *(Machine(name=name, segment="red", ip=f"192.168.4.{last}") for name, last in (("a", 11), ("b", 12), ("c", 13))),
+        *(Machine(name=name, segment="blue", ip=f"192.168.4.{last}") for name, last in (("x", 11), ("y", 12), ("z", 14))),
     ),
     groups=(),
     eips=(),
