@@ -187,7 +187,7 @@ def _group_goes(cloud: AllVerbs, chance: random.Random) -> None:
 
 
 def _group_comes(cloud: AllVerbs, chance: random.Random) -> None:
-    group = chance.choice(_some(sorted({*_GROUPS} - {group.name for group in cloud.groups.list()})))
+    group = chance.choice(_some(sorted({*_GROUPS, "g3", "g4"} - {group.name for group in cloud.groups.list()})))
     cloud.groups.create(group)
     cloud.groups.bind_guests(group, [_machine(cloud, chance, there=True)])
     cloud.groups.attach_network(group)
