@@ -45,7 +45,7 @@ SCENE = Scene(
 
 def prepare(cloud: AllVerbs) -> None:
     """Two VPCs of one CIDR, three groups with members and VIPs, two of them with EIPs; and the group that is let alone."""
-    cloud.networks.create("pub", "203.0.113.0/24", server_type="eip")
+    cloud.networks.create("pub", "203.0.113.0/24", server_type="eip", start_ip=EIPS[0])  # above what the uplink itself has
     for vpc in SCENE.vpcs:
         cloud.vpcs.create(vpc.name, "192.168.0.0/16", external_access_mode=vpc.mode)
         cloud.networks.create(vpc.name, _PREFIX, vpc=vpc.name)
