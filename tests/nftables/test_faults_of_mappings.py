@@ -11,8 +11,8 @@ from tests.nftables.ordeal import endure_all, endure_many
 pytestmark = pytest.mark.root
 
 VERBS = (
-    "move", "swap", "dissociate", "associate", "bandwidth", "detach-vip", "attach-vip", "create-eip", "group-delete",
-    "group-create",
+    "move", "swap", "dissociate", "associate", "bandwidth", "bind", "unbind", "detach-vip", "attach-vip", "create-eip",
+    "group-delete", "group-create",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -137,6 +137,7 @@ def test_a_step_that_cannot_be_taken_back_is_no_refusal(lab: Lab) -> None:
 def test_a_refused_frame_is_an_error_with_a_name(lab: Lab) -> None:
     threads = threading.active_count()
     seams = [seam for seam in SEAMS if seam.name == "arp"]
-    with Injector(seams, point=0), pytest.raises(DataplaneError, match="cannot be announced on eth0"):
-        Announcements().begin(lab.outside, "eth0", [1])
+    refused = pytest.raises(DataplaneError, match="cannot be announced on eth0")
+    with closing(Announcements()) as announcements, Injector(seams, point=0), refused:
+        announcements.begin(lab.outside, "eth0", [1])
     assert threading.active_count() == threads

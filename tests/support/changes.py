@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from vipnet.errors import ForbiddenError, RefusedError
 from vipnet.model import AccessMode
@@ -19,12 +20,22 @@ EIPS = ("203.0.113.50", "203.0.113.51")
 _GROUPS = ("g1", "g2", "h1")
 _PREFIX = "192.168.4.0/24"
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine(Server):
+    """A server whose MAC is the same in every process."""
+
+    @property
+    def mac(self) -> str:
+        return f"02:00:00:00:{len(self.segment):02x}:{int(self.ip.rpartition('.')[2]):02x}"
+
+
 SCENE = Scene(
     vpcs=(Vpc(name="red", tag=1, mode="eip-distgw"), Vpc(name="blue", tag=2, mode="eip-distgw")),
     segments=tuple(Segment(name=name, vpc=name, gateway="192.168.4.1/24") for name in ("red", "blue")),
     servers=(
-        *(Server(name=name, segment="red", ip=f"192.168.4.{last}") for name, last in (("a", 11), ("b", 12), ("c", 13))),
-        *(Server(name=name, segment="blue", ip=f"192.168.4.{last}") for name, last in (("x", 11), ("y", 12), ("z", 14))),
+        *(Machine(name=name, segment="red", ip=f"192.168.4.{last}") for name, last in (("a", 11), ("b", 12), ("c", 13))),
+        *(Machine(name=name, segment="blue", ip=f"192.168.4.{last}") for name, last in (("x", 11), ("y", 12), ("z", 14))),
     ),
     groups=(),
     eips=(),
@@ -34,7 +45,7 @@ SCENE = Scene(
 
 def prepare(cloud: AllVerbs) -> None:
     """Two VPCs of one CIDR, three groups with members and VIPs, two of them with EIPs; and the group that is let alone."""
-    cloud.networks.create("pub", "203.0.113.0/24", server_type="eip")
+    cloud.networks.create("pub", "203.0.113.0/24", server_type="eip", start_ip=EIPS[0])  # above what the uplink itself has
     for vpc in SCENE.vpcs:
         cloud.vpcs.create(vpc.name, "192.168.0.0/16", external_access_mode=vpc.mode)
         cloud.networks.create(vpc.name, _PREFIX, vpc=vpc.name)
@@ -176,7 +187,7 @@ def _group_goes(cloud: AllVerbs, chance: random.Random) -> None:
 
 
 def _group_comes(cloud: AllVerbs, chance: random.Random) -> None:
-    group = chance.choice(_some(sorted({*_GROUPS} - {group.name for group in cloud.groups.list()})))
+    group = chance.choice(_some(sorted({*_GROUPS, "g3", "g4"} - {group.name for group in cloud.groups.list()})))
     cloud.groups.create(group)
     cloud.groups.bind_guests(group, [_machine(cloud, chance, there=True)])
     cloud.groups.attach_network(group)

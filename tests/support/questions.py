@@ -20,7 +20,7 @@ __all__ = ["Question", "asked", "expected"]
 _GRACE = 0.03
 """Seconds in which an answer comes that should not."""
 
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 _AGAIN = 0.5
 
 
