@@ -130,6 +130,9 @@ class LabServer(LabNode):
 
         TERM goes to the daemon alone, as its service unit does: it stops its VRRP process in good order.
         """
+        if sig == signal.SIGKILL:  # the VRRP process must not see the daemon die before it: it would tidy up
+            for pid in {*self.pids("keepalived")} - {self._keepalived}:
+                os.kill(pid, signal.SIGSTOP)
         self.stop("keepalived", sig, first=self._keepalived if sig == signal.SIGTERM else None)
 
     def holds(self, vip: str) -> bool:
