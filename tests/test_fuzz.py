@@ -204,6 +204,7 @@ def test_a_store_is_the_file_that_is_named(folder: Path) -> None:
     assert (folder / "odd?mode=ro#x").stat().st_size
 
 
+@pytest.mark.timeout(600)  # half a minute on a quiet machine
 def test_hostile_words_are_refused_or_meant(folder: Path) -> None:
     tally = _fuzz(folder, 1, 1500)  # a fixed sample; the long run draws its own
     assert {name for name, _ in tally.statuses} >= COMMANDS.keys()

@@ -125,6 +125,7 @@ def test_a_lost_gateway_is_drift(lab: Lab, site: Site) -> None:
 
 def test_a_new_holders_advertisement_counts_at_once(site: Site) -> None:
     assert reaches(site.d.space, site.a.ip6)
+    assert reaches(site.d.space, site.b.ip6)
     for holder in (site.a, site.b, site.a):
         for one in (site.a, site.b):
             ip_batch(one.space, [f"address del {VIP6}/128 dev eth0"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vipnet.backend import Backend, BackendContext
@@ -44,11 +44,15 @@ def _content(plan: Plan[Any]) -> set[tuple[Any, ...]]:
     return {*changes, *created, *deleted}
 
 
+_OF_MANY: Final = settings(deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+"""Each class that inherits a test runs it, on a backend of its own: that is meant."""
+
+
 class CoreContract:
     """Of a backend alone. `compiler` is an object of it of which only the pure part is used."""
 
     @given(data=st.data())
-    @settings(deadline=None)
+    @_OF_MANY
     def test_entries_of_a_set_are_the_union_of_each_ones(self, compiler: Backend[Any], data: st.DataObject) -> None:
         intents = data.draw(scenes(ipv6="ipv6" in compiler.capabilities)).intents()
         together = compiler.compile(intents)
@@ -57,7 +61,7 @@ class CoreContract:
         assert len(together) == sum(len(entries) for entries in alone)
 
     @given(data=st.data())
-    @settings(deadline=None)
+    @_OF_MANY
     def test_the_order_of_intents_is_nothing(self, compiler: Backend[Any], data: st.DataObject) -> None:
         intents: list[Intent] = data.draw(scenes(ipv6="ipv6" in compiler.capabilities)).intents()
         shuffled = data.draw(st.permutations(intents))
