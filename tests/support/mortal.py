@@ -34,7 +34,10 @@ NOW = 1_700_000_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A change of `changes`, and a fault of it; with `goes_on` the same Controller then applies, if it lives."""
+    """A change of `changes`, and a fault of it; with `goes_on` the same Controller then applies, if it lives.
+
+    With an odd seed it reads the store by key, as commands do.
+    """
 
     verb: str
     seed: int
@@ -90,7 +93,7 @@ def _report(said: str) -> Report:
 
 def _tried(config: str, salt: str, trial: Trial) -> Report:
     before = _open()
-    with Controller.open(config, world=world(salt, trial.seed)) as cloud:
+    with Controller.open(config, world=world(salt, trial.seed), by_key=trial.seed % 2 == 1) as cloud:
         cloud.read()
         end, words, passed = _changed(cloud, trial)
         if trial.goes_on:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vipnet.testing.contract import BackendContract, SystemTests, VerbsContract
     from vipnet.testing.faults import Faults, FaultyBackend
     from vipnet.testing.host import HostSystem
+    from vipnet.testing.injector import Injector, Seam, core_seams
     from vipnet.testing.network import Network, NetworkUnderTest, clear, converge
     from vipnet.testing.probe import Answer, Connection, Frame, IcmpError, Probe
     from vipnet.testing.promises import PacketPromises
@@ -30,6 +31,7 @@ __all__ = [
     "Group",
     "HostSystem",
     "IcmpError",
+    "Injector",
     "Ipv6Promises",
     "Network",
     "NetworkUnderTest",
@@ -37,6 +39,7 @@ __all__ = [
     "Probe",
     "Scene",
     "SceneEip",
+    "Seam",
     "Segment",
     "Server",
     "System",
@@ -46,12 +49,14 @@ __all__ = [
     "Vpc",
     "clear",
     "converge",
+    "core_seams",
     "standard_scene",
 ]
 
 _HOMES = {
     "contract": ("BackendContract", "SystemTests", "VerbsContract"),
     "faults": ("Faults", "FaultyBackend"),
+    "injector": ("Injector", "Seam", "core_seams"),
     "host": ("HostSystem",),
     "network": ("Network", "NetworkUnderTest", "clear", "converge"),
     "probe": ("Answer", "Connection", "Frame", "IcmpError", "Probe"),
