@@ -142,11 +142,16 @@ def server_pings_router(scene: Scene) -> bool:
 
 
 def router_refuses_port(scene: Scene) -> bool:
-    with entered(scene.c.space):
-        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    return refuses_port(scene.c.space, ROUTER)
+
+
+def refuses_port(space: str, address: str) -> bool:
+    """Whether an ICMP error, of whichever family, says that nobody listens."""
+    with entered(space):
+        one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     with closing(one):
         one.settimeout(SILENCE)
-        one.connect((ROUTER, 9))
+        one.connect((address, 9))
         one.send(b"?")
         try:
             return bool(one.recv(1))

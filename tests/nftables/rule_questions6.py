@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import socket
-from contextlib import closing
 
 from tests.nftables.conftest import mac_bytes, ping6
+from tests.nftables.rule_questions import refuses_port
 from tests.nftables.rule_scene import CLASSIC_VIP6, LEG_MAC, LEGS_IP6, NOBODY6, ROUTER6, SILENCE, Place, Scene, arrives, vrrp
 from vipnet.testing import frames
 from vipnet.testing.frames import ADVERTISEMENT, SOLICITATION
-from vipnet_kernel.namespaces import entered
 
 _IPV6 = 0x86DD
 _UDP, _FRAGMENT, _ICMP6, _OPTIONS = 17, 44, 58, 60
@@ -142,18 +140,7 @@ def server_pings_router(scene: Scene) -> bool:
 
 
 def router_refuses_port(scene: Scene) -> bool:
-    with entered(scene.c.space):
-        one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    with closing(one):
-        one.settimeout(SILENCE)
-        one.connect((ROUTER6, 9))
-        one.send(b"?")
-        try:
-            return bool(one.recv(1))
-        except ConnectionRefusedError:
-            return True
-        except TimeoutError:
-            return False
+    return refuses_port(scene.c.space, ROUTER6)
 
 
 def server_asks_other_subnet(scene: Scene) -> bool:
