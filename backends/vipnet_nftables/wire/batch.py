@@ -47,7 +47,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What the kernel has against a batch. `at`: the position of the message, -1: the batch as such. `offset`: where in its payload."""
+    """What the kernel has against a message of a batch, `at` its position (-1: the batch as such), `offset` in its payload."""
 
     at: int
     code: int

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -205,7 +205,7 @@ def by_key(link: socket.socket, family: str, name: str, keys: Sequence[bytes]) -
 
 
 def replies(link: socket.socket, family: str, name: str, elements: Sequence[bytes]) -> Iterator[bytes | None]:
-    """Ask for elements, encoded by their keys or whole; yield what the kernel says of each, behind nfgenmsg, None: it is not there.
+    """Ask for elements, encoded whole or by key; yield what the kernel says of each, behind nfgenmsg, None: it is not there.
 
     The kernel stops at the first that is not there, and says so: O(1) each for those that are. Raises OSError.
     """
@@ -232,7 +232,7 @@ def replies(link: socket.socket, family: str, name: str, elements: Sequence[byte
 
 
 def dumped(link: socket.socket, family: str, name: str) -> Iterator[SetElement]:
-    """All elements of a set: quadratic in the kernel from some 100,000 on. Raises OSError, and InterruptedDumpError at its end."""
+    """All elements of a set: quadratic in the kernel from some 100,000 on. Raises OSError; at its end InterruptedDumpError."""
     _send(link, header.GETSETELEM, prefix(family, name), header.DUMP)
     interrupted = False
     for kind, flags, body in _received(link):
@@ -248,7 +248,7 @@ def dumped(link: socket.socket, family: str, name: str) -> Iterator[SetElement]:
 
 
 def element_count(link: socket.socket, family: str, name: str) -> int | None:
-    """How many elements a set has, O(1); None: this kernel does not say. Raises OSError; FileNotFoundError where there is none."""
+    """How many elements a set has, O(1); None: this kernel does not say. Raises OSError, FileNotFoundError without such a set."""
     count = _described(link, family, name).get(header.SET_COUNT)
     return None if count is None else int.from_bytes(count, "big")
 
