@@ -117,3 +117,13 @@ def test_what_is_wrong_is_found_and_printed(
 def test_the_same_case_is_right_by_itself(differing: str) -> None:
     with Arena(differing, prefix=PREFIX) as arena:
         assert arena.outcome(_case())[1] is None
+
+
+def test_a_router_answers_a_link_local_address(differing: str) -> None:
+    # The machines of the lab did not answer when the router asked for their link-local addresses.
+    with Arena(differing, prefix=PREFIX) as arena, arena.case("islands") as cloud:
+        with cloud.transaction() as tx:
+            tx.vpcs.create("v1", "10.0.0.0/8", cidr6="fd00::/16")
+            tx.networks.create("n1", "10.1.0.0/24", vpc="v1", prefix6="fd00:1::/64")
+        cloud.servers.create("s1", nets=["n1:10.1.0.10"], devices=["tap0"], macs=[MACS["tap0"]])
+        cloud.ask(Question(sender="tap0", proto="icmp", src="fe80::ff:fe00:10", dst="fd00:1::1"))

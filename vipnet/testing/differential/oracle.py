@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import NamedTuple
 
-from vipnet.addresses import format_ip, format_ip4, format_ip6
+from vipnet.addresses import format_ip, format_ip4, format_ip6, link_local
 from vipnet.controller import Controller
 from vipnet.intents import EipMapping, Intent, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC, Network, Nic
@@ -167,8 +167,10 @@ class Oracle:
         return None if nic.ip6 is None else format_ip6(nic.ip6)
 
     def own_ips(self, sender: str) -> set[str]:
-        """All addresses that are a machine's own."""
-        return {own for version in (4, 6) if (own := self.own_ip(sender, version)) is not None}
+        """All addresses that are a machine's own, the link-local one too, which every IPv6 node has (RFC 4291, 2.8)."""
+        own = {ip for version in (4, 6) if (ip := self.own_ip(sender, version)) is not None}
+        nic = self.nics.get(sender)
+        return own if nic is None or nic.ip6 is None else own | {format_ip6(link_local(nic.mac))}
 
     def _is_to_itself(self, question: Question) -> bool:
         return question.dst in self.own_ips(question.sender) or (question.sender, question.dst) in set(self.held())
