@@ -127,3 +127,21 @@ def test_a_router_answers_a_link_local_address(differing: str) -> None:
             tx.networks.create("n1", "10.1.0.0/24", vpc="v1", prefix6="fd00:1::/64")
         cloud.servers.create("s1", nets=["n1:10.1.0.10"], devices=["tap0"], macs=[MACS["tap0"]])
         cloud.ask(Question(sender="tap0", proto="icmp", src="fe80::ff:fe00:10", dst="fd00:1::1"))
+
+
+def test_nobody_hears_what_a_router_answers_to_a_vip_without_a_holder(differing: str) -> None:
+    # The simulator says where a packet goes; that its answer finds nobody was not thought of.
+    vips = (VIP, "10.1.0.1"), ("fd00:1::20", "fd00:1::1")
+    with Arena(differing, prefix=PREFIX) as arena, arena.case("islands") as cloud:
+        with cloud.transaction() as tx:
+            tx.vpcs.create("v1", "10.0.0.0/8", cidr6="fd00::/16")
+            tx.networks.create("n1", "10.1.0.0/24", vpc="v1", prefix6="fd00:1::/64")
+            tx.servers.create("s1", nets=["n1:10.1.0.10"], devices=["tap0"], macs=[MACS["tap0"]])
+            tx.groups.create("g1")
+            tx.groups.bind_guests("g1", ["s1"])
+            tx.groups.attach_network("g1", ip_addr=vips[0][0], ip6_addr=vips[1][0])
+        questions = [Question(sender="tap0", proto="icmp", src=vip, dst=gateway) for vip, gateway in vips]
+        cloud.ask(*questions)
+        for vip, _ in vips:
+            cloud.announce("tap0", vip)
+        cloud.ask(*questions)

@@ -205,11 +205,18 @@ class Oracle:
         for where in verdict.to:
             if where == ROUTER:
                 # Of what a router takes, only echo requests are answered, and nothing else of it can be seen.
-                yield from [Sighting("answer of router", dst, src)] * (question.proto == "icmp")
+                yield from [Sighting("answer of router", dst, src)] * (question.proto == "icmp" and self._is_found(question))
             elif where == SIMULATED_OUTSIDE:
                 yield from self._seen_outside(question, src, dst)
             else:
                 yield Sighting(self._devices[where], src, dst)
+
+    def _is_found(self, question: Question) -> bool:
+        """Whether somebody answers for the source of a packet; a member may send by a VIP that nobody has announced."""
+        nic = self.nics.get(question.sender)
+        if nic is None or question.src in self.own_ips(question.sender):
+            return True
+        return (nic.network_id, question.version, _number(question.src)) in self._world.holders
 
     def _seen_outside(self, question: Question, src: str, dst: str) -> Iterator[Sighting]:
         """The machines out there have one address each; the one beyond the uplink is the gateway to everything else.
