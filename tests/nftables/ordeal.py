@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import random
-import re
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any, get_args
 
 from changes import EIPS, KEPT, SCENE, VERBS, change, prepare
+from kernel import connections, forget_connections
 from mortal import Report, Trial, ask, serving, world
 from questions import Question, asked, expected
 from seams import SEAMS
@@ -28,6 +28,7 @@ from vipnet.backend import BackendContext
 from vipnet.controller import Controller
 from vipnet.derive import all_scopes, derive
 from vipnet.errors import RefusedError
+from vipnet.intents import Intent, VpcRouting
 from vipnet.invariants import check_topology
 from vipnet.lab import Lab, LabNode
 from vipnet.model import Eip, InstanceGroup, Membership, Network, Server, Vip
@@ -127,6 +128,7 @@ class Ordeal:
             self._process: Popen[str] = self._stack.enter_context(serving(self._cloud.config, self._lab.id))
             self._nodes = {node.name: node for node in self._lab.nodes}
             self._held: dict[tuple[str, str], str] = {}
+            self._intents: Mapping[str, Intent] = {}
             self.tally = Tally()
             self._turns = Counter[str]()
             self._settle()
@@ -155,7 +157,7 @@ class Ordeal:
         return True
 
     def _endure(self, verb: str, seed: int, most: int | None) -> None:
-        before, kept = self._now, self._cloud.path.read_bytes()
+        before, kept, wanted = self._now, self._cloud.path.read_bytes(), self._intents
         report = self._tried(Trial(verb=verb, seed=seed))
         assert report.end == "done", report
         assert not self._settle().changed, "a change that succeeded left something to do"
@@ -167,7 +169,7 @@ class Ordeal:
             self._turns[seam] += 1
             kind = _KINDS[seam][self._turns[seam] % len(_KINDS[seam])]
             if self._now != before:
-                self._restore(kept)
+                self._restore(kept, wanted)
             self._check(Trial(verb=verb, seed=seed, point=point, kind=kind, goes_on=point % 3 == 0), seam, before, after)
         if self._now != after:
             assert self._tried(Trial(verb=verb, seed=seed)).end == "done"
@@ -216,17 +218,28 @@ class Ordeal:
         if trial.goes_on and report.end != "died":
             assert (pending, repaired.changed) == (0, 0), f"{what}: its own apply left {repaired}"
 
-    def _restore(self, kept: bytes) -> None:
-        """The store as it was, and the data plane after it; connections are nothing that an apply could know of."""
+    def _restore(self, kept: bytes, wanted: Mapping[str, Intent]) -> None:
+        """The store as it was, and the data plane after it, by what differs; the next oracle reads all of it."""
+        backend = NftablesBackend(BackendContext(options={"namespace": self._lab.host}))
+        with closing(backend):
+            assert backend.adopt(self._stamp)
+            plan = diff(backend.compile(self._intents.values()), backend.compile(wanted.values()))
+            for step in backend.steps(plan):
+                assert not backend.apply(step)
+            stamp = backend.stamp()
+        assert stamp
+        self._put_back(kept, stamp)
+        self._intents = wanted
+        for router in _routers(wanted.values()):
+            forget_connections(router)  # they are nothing that an apply could know of
+        self._note()
+
+    def _put_back(self, kept: bytes, stamp: str) -> None:
         for suffix in ("-wal", "-shm"):
             self._cloud.path.with_name(self._cloud.path.name + suffix).unlink(missing_ok=True)
         self._cloud.path.write_bytes(kept)
-        with self._cloud.opened() as cloud:
-            assert not cloud.apply().quarantined
-            routers = [router_namespace(network.vpc_id) for network in cloud.topology.all(Network)]
-        for router in {*routers} & {path.name for path in Path("/run/netns").iterdir()}:
-            subprocess.run(["ip", "netns", "exec", router, "conntrack", "-F"], check=True, capture_output=True)
-        self._note()
+        with self._store() as store, store:
+            store.execute("UPDATE meta SET value = ? WHERE key = 'stamp'", (stamp,))
 
     def _settle(self, what: str = "") -> ApplyReport:
         """Restart and apply; ask the oracle; return what there was to repair."""
@@ -237,12 +250,11 @@ class Ordeal:
             assert not report.changed or not (plan := cloud.plan()), (what, str(plan))
             intents = derive(topology, cloud.config, all_scopes(topology))
             check_topology(topology)
-        differences = [*self._cloud.differences(), *self._stale(topology)]
-        assert not differences, (what, differences)
         oracle = SimulatorBackend(BackendContext())
         for step in oracle.steps(diff({}, oracle.compile(intents.values()))):
             oracle.apply(step)
         self._ask(topology, SimulatedProbe(oracle, SCENE), what)
+        self._intents = intents
         self._note()
         return report
 
@@ -252,7 +264,8 @@ class Ordeal:
         self._stamp = self._stamped()
 
     def _stamped(self) -> str:
-        return str(self._asked("SELECT value FROM meta WHERE key = 'stamp'")[0][0])
+        with self._store() as store:
+            return str(store.execute("SELECT value FROM meta WHERE key = 'stamp'").fetchone()[0])
 
     def _ask(self, topology: Snapshot, oracle: SimulatedProbe, what: str) -> None:
         holders = dict(_holders(topology))
@@ -265,9 +278,13 @@ class Ordeal:
         self._held = holders
         questions = list(_questions(topology, holders))
         wanted = expected(oracle, questions)
-        answers = asked(self._nodes, questions, wanted)
+        answers = asked(self._nodes, questions, wanted, partial(self._compare, topology, what))
         wrong = [(one, answers.get(one), wanted.get(one)) for one in questions if answers.get(one) != wanted.get(one)]
         assert not wrong, (what, wrong)
+
+    def _compare(self, topology: Snapshot, what: str) -> None:
+        differences = [*self._cloud.differences(), *self._stale(topology)]
+        assert not differences, (what, differences)
 
     def _stale(self, topology: Snapshot) -> Iterator[str]:
         """Connections of EIPs that are not mapped so any more."""
@@ -278,7 +295,7 @@ class Ordeal:
         }
         routers = {router_namespace(vpc) for vpc in {network.vpc_id for network in topology.all(Network)}}
         for router in sorted(routers & {path.name for path in Path("/run/netns").iterdir()}):
-            for public, private in _connections(router):
+            for public, private in _translated(router):
                 if public in (*EIPS, KEPT) and (router, public, private) not in mapped:
                     yield f"{router}: a connection of {public} to {private}"
 
@@ -291,14 +308,14 @@ class Ordeal:
             return backend.adopt(self._stamp)
 
     def _rows(self) -> Rows:
-        assert self._asked("PRAGMA integrity_check") == [("ok",)]
-        names = [name for (name,) in self._asked("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-        kept = [name for name in names if name not in ("meta", "revisions", "changes", "accounts")]
-        return tuple((name, tuple(sorted(self._asked(f"SELECT * FROM {name}"), key=repr))) for name in kept)
+        with self._store() as store:
+            assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            tables = store.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+            kept = [name for (name,) in tables if name not in ("meta", "revisions", "changes", "accounts")]
+            return tuple((name, tuple(sorted(store.execute(f"SELECT * FROM {name}"), key=repr))) for name in kept)
 
-    def _asked(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(self._cloud.path)) as store:
-            return store.execute(query).fetchall()
+    def _store(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(self._cloud.path))
 
     def _clear(self) -> None:
         with self._cloud.opened() as cloud:
@@ -376,17 +393,14 @@ def _questions(topology: Snapshot, holders: dict[tuple[str, str], str]) -> Itera
     yield from (Question(name, vip, SCENE.outside) for (_, vip), name in holders.items())
 
 
-_TUPLES = re.compile(r"src=(\S+) dst=(\S+).*?src=(\S+) dst=(\S+)")
+def _routers(intents: Iterable[Intent]) -> set[str]:
+    return {router_namespace(intent.vpc_id) for intent in intents if isinstance(intent, VpcRouting)}
 
 
-def _connections(router: str) -> Iterator[tuple[str, str]]:
+def _translated(router: str) -> Iterator[tuple[str, str]]:
     """(public, private) of each translated connection of a router."""
-    argv = ["ip", "netns", "exec", router, "conntrack", "-L"]
-    for line in subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines():
-        found = _TUPLES.search(line)
-        if found is not None:
-            source, asked_for, answering, answered = found.groups()
-            if asked_for != answering:  # else it only passes through, to an EIP elsewhere
-                yield asked_for, answering
-            if answered != source:
-                yield answered, source
+    for (source, asked_for), (answering, answered) in connections(router):
+        if asked_for != answering:  # else it only passes through, to an EIP elsewhere
+            yield asked_for, answering
+        if answered != source:
+            yield answered, source

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kernel import loopback_alias, ruleset
+
 from tests.nftables.conftest import OUTSIDE, ip_batch
 from vipnet.controller import Controller
+from vipnet.errors import DataplaneError
 from vipnet.invariants import check_topology
 from vipnet.model import DEFAULT_VPC
 from vipnet.operations.draft import World
@@ -119,7 +122,8 @@ class SharedCloud:
     def _spaces(self) -> set[str]:
         """Namespaces of this host's vipnet."""
         found = set(_namespaces())
-        self._alien |= {one for one in found - self._alien if f"vipnet {owner_mark(self.host)}" not in _lo(one[0])}
+        mark = f"vipnet {owner_mark(self.host)}"
+        self._alien |= {one for one in found - self._alien if mark not in _alias(one[0])}
         return {name for name, _ in found - self._alien}
 
 
@@ -148,9 +152,7 @@ class _Rulesets:
 
     def __init__(self, space: str) -> None:
         self.space = space
-        argv = ["ip", "netns", "exec", space, "nft", "-j", "list", "ruleset"]
-        shown = json.loads(subprocess.run(argv, check=True, capture_output=True).stdout)["nftables"]
-        self._rows: list[dict[str, Any]] = [body for row in shown for noun, body in row.items() if noun in ("set", "map")]
+        self._rows = [body for row in ruleset(space) for noun, body in row.items() if noun in ("set", "map")]
 
     def elements(self, family: str, name: str) -> list[Any]:
         return [elem for row in self._rows if (row["family"], row["name"]) == (family, name) for elem in row.get("elem", ())]
@@ -185,5 +187,8 @@ def _namespaces() -> Iterator[tuple[str, int]]:
             yield path.name, path.stat().st_ino
 
 
-def _lo(space: str) -> str:
-    return subprocess.run(["ip", "-n", space, "link", "show", "lo"], check=False, capture_output=True, text=True).stdout
+def _alias(space: str) -> str:
+    try:
+        return loopback_alias(space)
+    except DataplaneError:  # another's, and gone by now
+        return ""

@@ -30,6 +30,7 @@ from vipnet.testing.injector import Injector, Kind
 __all__ = ["NOW", "Report", "Trial", "ask", "serving", "world"]
 
 NOW = 1_700_000_000.0
+_FILES = "/proc/self/fd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,17 +129,16 @@ def _is_of_the_change() -> bool:
 
 def _open() -> set[str]:
     """What files and threads this process has."""
-    files = {str(link) for link in Path("/proc/self/fd").iterdir()}
-    return {f"{file} {_target(file)}" for file in files if "/proc/" not in _target(file)} | {
-        f"thread {thread.name}" for thread in threading.enumerate()
-    }
+    files = {f"{file} {target}" for file in os.listdir(_FILES) if (target := _target(file))}  # noqa: PTH208 -- a Path takes five times as long
+    return files | {f"thread {thread.name}" for thread in threading.enumerate()}
 
 
 def _target(file: str) -> str:
     try:
-        return str(Path(file).readlink())
+        target = os.readlink(f"{_FILES}/{file}")  # noqa: PTH115
     except FileNotFoundError:
-        return "/proc/"  # it was that of the listing itself
+        return ""  # it was that of the listing itself
+    return "" if "/proc/" in target else target
 
 
 def _in_a_child(config: str, salt: str, trial: Trial) -> Report:
@@ -162,15 +162,15 @@ def _in_a_child(config: str, salt: str, trial: Trial) -> Report:
 
 
 def _main(config: str, salt: str) -> None:
-    _warm()
+    _warm(config)
     for line in sys.stdin:
         report = _in_a_child(config, salt, Trial(**json.loads(line)))
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
         sys.stdout.flush()
 
 
-def _warm() -> None:
-    """Do before all forks what each process does once: import, and learn how rules look when listed."""
+def _warm(config: str) -> None:
+    """Do before all forks what each process does once: import, read the store, and learn how rules look when listed."""
     import asyncio
 
     import pyroute2
@@ -181,6 +181,8 @@ def _warm() -> None:
 
     del asyncio, pyroute2, seams
     nft.kind_of(frozenset(), list(TABLES))
+    with Controller.open(config) as cloud:
+        cloud.read()
     gc.collect()
     gc.freeze()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,19 +42,23 @@ def expected(oracle: Probe, questions: Iterable[Question]) -> Answers:
     return {question: answer for question, answer in found if answer is not None}
 
 
-def asked(nodes: Mapping[str, LabNode], questions: Sequence[Question], wanted: Answers) -> Answers:
-    """Ask all in real namespaces at once; wait until what is wanted was answered, and a moment for what is not."""
+def asked(
+    nodes: Mapping[str, LabNode], questions: Sequence[Question], wanted: Answers, meanwhile: Callable[[], object] = lambda: None
+) -> Answers:
+    """Ask all in real namespaces at once; wait until what is wanted was answered, and a moment for what is not.
+
+    `meanwhile` is done when all are sent.
+    """
     with _Batch(nodes, questions) as batch:
-        until, again = time.monotonic() + _PATIENCE, 0.0
-        while (missing := [one for one, answer in wanted.items() if batch.answers.get(one) != answer]) or not again:
-            now = time.monotonic()
-            if now > until:
-                break
-            if now > again:
-                batch.send(missing if again else questions)
-                again = now + _AGAIN
-            batch.hear(0.01)
-        batch.hear(_GRACE)
+        sent = batch.send(questions)
+        until = sent + _PATIENCE
+        meanwhile()
+        batch.hear(sent + _GRACE)
+        while (missing := batch.missing(wanted)) and time.monotonic() < until:
+            if time.monotonic() > sent + _AGAIN:
+                sent = batch.send(missing)
+            batch.hear(time.monotonic() + 0.01)
+        batch.hear(sent + _GRACE)
         return batch.answers
 
 
@@ -80,17 +84,23 @@ class _Batch:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def send(self, questions: Iterable[Question]) -> None:
+    def send(self, questions: Iterable[Question]) -> float:
+        """Send them; return when that was done."""
         for one in questions:
             try:
                 self._sockets[one.sender, one.src].sendto(bytes(64), (one.dst, PORT))
             except OSError:  # this machine has no such address now, or no way there
                 continue
+        return time.monotonic()
 
-    def hear(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            for key, _ in self._ears.select(left):
+    def missing(self, wanted: Answers) -> list[Question]:
+        """What was not answered as it should be."""
+        return [one for one, answer in wanted.items() if self.answers.get(one) != answer]
+
+    def hear(self, until: float) -> None:
+        """Take in what has come, and what comes until then."""
+        while (ready := self._ears.select(max(0, until - time.monotonic()))) or time.monotonic() < until:
+            for key, _ in ready:
                 assert isinstance(key.fileobj, socket.socket)
                 sender, src = key.data
                 self._take(sender, src, key.fileobj)
