@@ -52,6 +52,10 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
+def _end(_number: int, _frame: object) -> None:
+    sys.exit(1)
+
+
 def main() -> None:
     """Print one JSON line a figure, then tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -62,11 +66,13 @@ def main() -> None:
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("it makes network namespaces: run it as root")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
+    signal.signal(signal.SIGTERM, _end)  # so that nothing is left behind
     report = Report(options.json)
     try:
         for eips in options.scale or [10_000]:
             run(report, eips, options.only, options.repeats)
+        if options.scale and len(options.scale) > 1 and "more" in (options.only or ["more"]):
+            nft_programs.flatness(report, min(options.scale), max(options.scale))
     finally:
         print(report.tables())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 
-__all__ = ["Report", "beside", "scale"]
+__all__ = ["Report", "beside", "scale", "timed"]
+
+P = ParamSpec("P")
 
 _UNITS: Final = {"k": 1_000, "M": 1_000_000}
 _LOOP: Final = 200_000
@@ -20,6 +22,13 @@ _COLUMNS: Final = ("scale", "what", "unit", "n", "min", "p50", "p99", "max", "va
 def scale(text: str) -> int:
     """Read a scale: `100k`, `1M`, or a number. Raises ValueError."""
     return int(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else int(text)
+
+
+def timed(times: list[float], work: Callable[P, object], *arguments: P.args, **options: P.kwargs) -> None:
+    """Do some work, and add the seconds that it took."""
+    begun = time.perf_counter()
+    work(*arguments, **options)
+    times.append(time.perf_counter() - begun)
 
 
 def beside(mine: Sequence[float], theirs: Sequence[float]) -> float:
@@ -61,6 +70,10 @@ class Report:
     def note(self, part: str, scale: int, what: str) -> None:
         """Say what has no figure, and why."""
         self._row(part, scale=scale, what=what)
+
+    def p50(self, part: str, scale: int, what: str) -> float:
+        """The median that was said, in its unit."""
+        return float(next(row["p50"] for row in self._rows[part] if (row["scale"], row["what"]) == (scale, what)))
 
     def tables(self) -> str:
         """All rows as Markdown, a table each part."""

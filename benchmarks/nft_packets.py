@@ -51,15 +51,14 @@ def growth(report: Report, eips: int, repeats: int) -> None:
     """As many EIPs again, at once and then a hundred at a time, while each millisecond somebody begins to talk to an EIP."""
     for how, slice_ in (("at once", eips), ("100 at a time", 100)):
         took = list[float]()
-        lost = sent = 0
-        gap = 0.0
+        lost = sent = gap = 0.0
         for _ in range(min(repeats, 3)):
             report.calibrate()
             one, seen = _grown(eips, slice_)
             took.append(one)
             lost, sent, gap = lost + seen["lost"], sent + seen["sent"], max(gap, seen["longest_ms"])
         report.samples("growth", eips, f"as many again, {how}", took, unit="ms")
-        report.value("growth", eips, f"packets lost of {sent}, {how}", lost, unit="packets", goal="0")
+        report.value("growth", eips, f"packets lost of {sent:.0f}, {how}", lost, unit="packets", goal="0")
         report.value("growth", eips, f"longest wait for an answer, {how}", gap, unit="ms")
 
 

@@ -6,44 +6,46 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-from figures import Report, beside
-from nft_scene import Scene, grouped, in_words, nft
+from figures import Report, beside, timed
+from nft_scene import Scene, grouped, in_words, nft, without_state
 from raw_netfilter import linked, replay, unconditional
 
-from vipnet_nftables.wire import batch
+from vipnet_nftables.wire import batch as wire
 
-__all__ = ["cold", "memory", "more", "recorded"]
+__all__ = ["cold", "flatness", "memory", "more", "recorded"]
 
 _CHILD: Final = Path(__file__).with_name("nft_child.py")
+_ONE_MORE: Final = "vipnet: plan to acknowledgement"
 _COMPARED: Final = 100_000
 """Up to so many EIPs what nft lists of ours and of its own is compared, element by element."""
 
 
 @contextmanager
-def recorded() -> Iterator[list[bytes]]:
+def recorded() -> Generator[list[bytes]]:
     """Have a list of the transactions that the backend sends in a `with` block; empty while it has nft send them."""
-    sent, genuine = list[bytes](), batch.answered
+    sent, genuine = list[bytes](), wire.answered
 
-    def answered(*arguments: object) -> object:
-        sent.append(next(one for one in arguments if isinstance(one, bytes | bytearray)))
-        return genuine(*arguments)  # type: ignore[arg-type]
+    def answered(link: socket.socket, batch: bytes) -> list[wire.Fault]:
+        sent.append(batch)
+        return genuine(link, batch)
 
-    batch.answered = answered  # type: ignore[assignment]
+    wire.answered = answered
     try:
         yield sent
     finally:
-        batch.answered = genuine
+        wire.answered = genuine
 
 
 def cold(report: Report, eips: int, repeats: int) -> None:
@@ -79,13 +81,13 @@ def more(report: Report, eips: int, repeats: int) -> None:
         for number in range(eips + 1, eips + 1 + repeats):
             sent = _one_more(ours, number, mine, whole)
             if sent:
-                _timed(floor, lambda sent=sent: [replay(link, one) for one in sent])
+                timed(floor, replay, link, *sent)
                 _take_away(bare, number)
             _one_more_by_nft(theirs, number, others)
             if number % 50 == 0:
                 report.calibrate()
     report.calibrate()
-    report.samples("more", eips, "vipnet: plan to acknowledgement", mine, goal="p50 <= 150")
+    report.samples("more", eips, _ONE_MORE, mine, goal="p50 <= 150")
     report.samples("more", eips, "vipnet: compile to acknowledgement", whole)
     report.samples("more", eips, "nft -f -", others)
     report.value("more", eips, "nft / vipnet", beside(others, mine))
@@ -94,6 +96,12 @@ def more(report: Report, eips: int, repeats: int) -> None:
         report.value("more", eips, "vipnet / floor", beside(mine, floor), goal="<= 5")
     else:
         report.note("more", eips, "no floor: the backend sends nothing itself")
+
+
+def flatness(report: Report, few: int, many: int) -> None:
+    """What one more EIP costs among many, beside what it costs among few."""
+    ratio = report.p50("more", many, _ONE_MORE) / report.p50("more", few, _ONE_MORE)
+    report.value("more", many, f"p50 / p50 at {few}", ratio, goal="<= 1.5")
 
 
 def memory(report: Report, eips: int, repeats: int) -> None:
@@ -110,12 +118,6 @@ def memory(report: Report, eips: int, repeats: int) -> None:
 def _added(contestant: str, eips: int) -> float:
     words = [sys.executable, str(_CHILD), "memory", contestant, str(eips)]
     return float(json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)["added_mb"])
-
-
-def _timed(times: list[float], work: Callable[[], object]) -> None:
-    begun = time.perf_counter()
-    work()
-    times.append(time.perf_counter() - begun)
 
 
 def _cold_ours(eips: int, times: list[float], compiled: list[float]) -> list[bytes]:
@@ -136,7 +138,7 @@ def _cold_nft(eips: int, times: list[float], *, compare: bool) -> None:
         entries = scene.backend.compile(scene.mappings(0, eips))
         file.write(grouped(in_words(entries.values())))
         file.flush()
-        _timed(times, lambda: nft(scene.router, "-f", file.name))
+        timed(times, nft, scene.router, "-f", file.name)
         if compare:
             _compare(scene.router, eips)
 
@@ -158,7 +160,7 @@ def _listed(router: str) -> list[str]:
 
 def _cold_floor(sent: Iterable[bytes], times: list[float]) -> None:
     with Scene() as scene, linked(scene.router) as link:
-        _timed(times, lambda: [replay(link, one) for one in sent])
+        timed(times, replay, link, *sent)
 
 
 def _fill(scene: Scene, eips: int) -> None:
@@ -187,11 +189,5 @@ def _take_away(scene: Scene, number: int) -> None:
 def _one_more_by_nft(scene: Scene, number: int, times: list[float]) -> None:
     mappings = scene.mappings(number, number + 1)
     words = in_words(scene.backend.compile(mappings).values())
-    _timed(times, lambda: nft(scene.router, "-f", "-", text=grouped(words)))
-    bare = {place: [_key(place, one) for one in elements] for place, elements in words.items()}
-    nft(scene.router, "-f", "-", text=grouped(bare, "delete"))
-
-
-def _key(place: str, element: str) -> str:
-    """An element without its limit and comment; a map's with its value."""
-    return element if ":" in element else " ".join(element.split(" limit ")[0].split(" comment ")[0].split())
+    timed(times, nft, scene.router, "-f", "-", text=grouped(words))
+    nft(scene.router, "-f", "-", text=grouped(without_state(words), "delete"))

@@ -28,13 +28,14 @@ from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
 from vipnet_nftables.names import owner_mark
 
-__all__ = ["Host", "Scene", "grouped", "in_words", "nft"]
+__all__ = ["Host", "Scene", "grouped", "in_words", "nft", "without_state"]
 
 _OUTSIDE, _HERE, _GATEWAY, _SERVER = 0xCB007101, 0xCB007102, 0x0AFFFF01, 0x0AFFFF0A
 _EIPS, _VIPS = 0x14000001, 0x0A000001
 _UPLINK: Final = Uplink(name="pub", index=0, device="ext0", address=(_HERE, 24), gateway=_OUTSIDE)
 _MAC: Final = "02:00:00:00:00:0a"
 _ELEMENT: Final = re.compile(r"add element (\w+ \w+ \w+) \{ (.*?) \}")
+_STATE: Final = re.compile(r" (limit .* bytes|comment \"[^\"]*\")")
 _SPACES: Final = Path("/run/netns")
 _CONFIG: Final = """
 store = "{store}"
@@ -66,6 +67,11 @@ def in_words(entries: Iterable[NativeEntry]) -> dict[str, list[str]]:
 def grouped(words: Mapping[str, Sequence[str]], verb: str = "add") -> str:
     """Commands for nft, one each set, as nft itself is fastest."""
     return "".join(f"{verb} element {place} {{ {', '.join(elements)} }}\n" for place, elements in words.items())
+
+
+def without_state(words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Elements as they are asked for and deleted: without limits and comments."""
+    return {place: [_STATE.sub("", element) for element in elements] for place, elements in words.items()}
 
 
 def _ip(space: str, *lines: str) -> None:

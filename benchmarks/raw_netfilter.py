@@ -38,9 +38,14 @@ def linked(namespace: str) -> socket.socket:
     return link
 
 
-def replay(link: socket.socket, batch: bytes) -> None:
+def replay(link: socket.socket, *batches: bytes) -> None:
     """Send bytes that ask for one acknowledgement, and wait for it. Raises OSError for what the kernel refuses."""
-    link.send(batch)
+    for batch in batches:
+        link.send(batch)
+        _check(link)
+
+
+def _check(link: socket.socket) -> None:
     for kind, payload in _messages(link.recv(1 << 16)):
         if kind == _ERROR and (code := -int(struct.unpack_from("=i", payload)[0])):
             raise OSError(code, os.strerror(code))
