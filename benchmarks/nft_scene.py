@@ -50,9 +50,12 @@ namespace = "{space}"
 
 
 def nft(namespace: str, *arguments: str, text: str | None = None) -> str:
-    """Run nft in a namespace and return what it prints. Raises CalledProcessError."""
+    """Run nft in a namespace and return what it prints. Exits when it fails."""
     with entered(namespace):
-        return subprocess.run(["nft", *arguments], input=text, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(["nft", *arguments], input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"nft {' '.join(arguments)[:80]} in {namespace}: {done.stderr[:300]}, status {done.returncode}")
+    return done.stdout
 
 
 def in_words(entries: Iterable[NativeEntry]) -> dict[str, list[str]]:
