@@ -77,6 +77,7 @@ def more(report: Report, eips: int, repeats: int) -> None:
         for scene in (ours, theirs, bare):
             _fill(scene, eips)
         link = stack.enter_context(linked(bare.router))
+        _one_more(ours, eips, [], [])  # a new backend looks first at what is there
         mine, whole, floor, others = list[float](), list[float](), list[float](), list[float]()
         for number in range(eips + 1, eips + 1 + repeats):
             sent = _one_more(ours, number, mine, whole)
