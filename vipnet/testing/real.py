@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ __all__ = ["RealProbe"]
 
 SILENCE = 0.3
 """Seconds without an answer that count as none; answers come within milliseconds."""
+
+_SLICES = 10
+"""Silence is waited for in as many turns: a machine that stood still for a while has used up one of them, not all."""
 
 _LARGE = 1400
 """Bytes of a datagram that fits into an Ethernet frame, and not through a path that is `NARROW`."""
@@ -97,17 +101,21 @@ class RealProbe:
             try:
                 datagrams.connect((dst, PORT))  # from now on answers of others are not received
                 datagrams.send(bytes(size))
-                answer = datagrams.recv(size)
+                answer = datagrams.recv(size) if _is_ready(datagrams, select.POLLIN) else None
             except OSError:
                 return None
+        if answer is None:
+            return None
         assert len(answer) == size
         return _said(answer)
 
     def tcp(self, sender: str, dst: str, *, src: str | None = None) -> Answer | None:
         with self._socket(sender, dst, src, socket.SOCK_STREAM) as stream:
+            stream.setblocking(False)
             try:
-                stream.connect((dst, PORT))
-                return _said(stream.recv(200))
+                stream.connect_ex((dst, PORT))
+                is_open = _is_ready(stream, select.POLLOUT) and _is_ready(stream, select.POLLIN)
+                return _said(stream.recv(200)) if is_open else None
             except OSError:
                 return None
 
@@ -285,15 +293,20 @@ def _packet_socket(protocol: int) -> socket.socket:
 
 def _received(ear: socket.socket, wanted: Callable[[bytes, Any], bool]) -> bytes | None:
     deadline = time.monotonic() + SILENCE
-    while (left := deadline - time.monotonic()) > 0:
-        ear.settimeout(left)
-        try:
-            frame, peer = ear.recvfrom(65535)
-        except TimeoutError:
-            return None
+    while _is_ready(ear, select.POLLIN):
+        frame, peer = ear.recvfrom(65535)
         if wanted(frame, peer):
             return frame
+        if time.monotonic() > deadline:
+            return None
     return None
+
+
+def _is_ready(opened: socket.socket, event: int) -> bool:
+    """Whether something comes, or a connection opens or fails, before it counts as silence."""
+    poll = select.poll()
+    poll.register(opened, event)
+    return any(poll.poll(SILENCE * 1000 / _SLICES) for _ in range(_SLICES))
 
 
 def _is_from(dst: str, wanted: Callable[[bytes], bool], packet: bytes, peer: Any) -> bool:
