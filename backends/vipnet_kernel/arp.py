@@ -15,7 +15,8 @@ __all__ = ["Announcer"]
 
 _ARP = 0x0806
 _EVERYBODY = b"\xff" * 6
-_GET_MAC = 0x8927
+_GET_MAC, _GET_FLAGS = 0x8927, 0x8913
+_RUNNING = 0x40
 _MOST_SOCKETS = 64
 
 
@@ -41,6 +42,15 @@ class Announcer:
         except OSError as error:
             some = ", ".join(format_ip4(ip) for ip in list(ips)[:3])
             raise DataplaneError(f"{some} cannot be announced on {device} of {namespace}: {error.strerror}") from error
+
+    def is_connected(self, namespace: str, device: str) -> bool:
+        """Whether an interface is up and its other end too, netdevice(7). Raises DataplaneError without the namespace."""
+        try:
+            answer = fcntl.ioctl(self._socket(namespace), _GET_FLAGS, struct.pack("16sh22x", device.encode(), 0))
+        except OSError:
+            return False
+        flags: int = struct.unpack_from("16sH", answer)[1]
+        return flags & _RUNNING != 0
 
     def forget(self, namespace: str) -> None:
         """Let go of a namespace."""

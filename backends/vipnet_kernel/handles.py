@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Literal, TypeVar, cast
 
 from vipnet_kernel.namespaces import entered, exists, number
+from vipnet_kernel.sockets import Sockets
 
 __all__ = ["Handles", "Noun"]
 
@@ -29,14 +30,16 @@ _PATIENCE = 60.0
 
 class Handles:
     """One routing socket a namespace, kept open, and the thread that they live in; not for use by two threads at once.
+    `sockets`: plain ones, beside these, which any thread may use.
 
     An open socket keeps its namespace alive: let go of it before deleting it, and `sweep` for those that others deleted.
     "" is the namespace of the thread whose work came first.
     """
 
-    __slots__ = ("_sockets", "_thread")
+    __slots__ = ("_sockets", "_thread", "sockets")
 
     def __init__(self) -> None:
+        self.sockets = Sockets()
         self._sockets: dict[str, tuple[int, Any]] = {}
         self._thread: ThreadPoolExecutor | None = None
 
@@ -87,17 +90,20 @@ class Handles:
 
     def forget(self, namespace: str) -> None:
         """Let go of a namespace."""
+        self.sockets.forget(namespace)
         if namespace in self._sockets:
             self.work(lambda: self.release(namespace))
 
     def sweep(self) -> None:
         """Let go of namespaces that are gone, or are others of the same name."""
+        self.sockets.sweep()
         for namespace, (known, _) in list(self._sockets.items()):
             if not exists(namespace) or number(namespace) != known:
                 self.forget(namespace)
 
     def close(self) -> None:
         """Let go of all, and end the thread."""
+        self.sockets.close()
         try:
             for namespace in list(self._sockets):
                 self.forget(namespace)

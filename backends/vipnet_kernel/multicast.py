@@ -48,7 +48,7 @@ _ANY_FAMILY = bytes(4)
 _UP = 1
 _ADDRESS, _NAME, _MASTER = 1, 3, 10
 _RULESET, _NEWGEN = 10, (10 << 8) | 15
-_TABLE, _PID, _PROGRAM = 1, 2, 3
+_GENERATION, _PID, _PROGRAM = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,10 @@ class LinkSeen:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The ruleset was changed, by a program. `tables` are the names of the tables that it touched."""
+    """The ruleset was changed, by a program, and has this generation now. `tables` are the names of those that it touched."""
 
     tables: frozenset[str]
+    generation: int
     program: str
     pid: int
 
@@ -91,7 +92,7 @@ class Multicast:
 
     def __init__(self, family: int, groups: Sequence[int]) -> None:
         self._family = family
-        self._tables: dict[int | None, set[str]] = {}
+        self._tables: dict[int | None, set[bytes]] = {}
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, family)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _BUFFER_FORCE, _ROOM)
@@ -133,12 +134,18 @@ class Multicast:
             return _notice(kind, payload)
         if kind >> 8 != _RULESET:
             return None
-        found = attributes(payload, 4)
         if kind != _NEWGEN:  # a transaction's messages come in a row, and its generation last
-            self._tables.setdefault(where, set()).add(_text(found.get(_TABLE, b"")))
+            self._tables.setdefault(where, set()).add(_first(payload))
             return None
-        tables = frozenset(self._tables.pop(where, ()))
-        return Committed(tables, _text(found.get(_PROGRAM, b"")), int.from_bytes(found.get(_PID, b""), "big"))
+        found = attributes(payload, 4)
+        tables = frozenset(_text(name) for name in self._tables.pop(where, ()))
+        generation, pid = (int.from_bytes(found.get(kind, b""), "big") for kind in (_GENERATION, _PID))
+        return Committed(tables, generation, _text(found.get(_PROGRAM, b"")), pid)
+
+
+def _first(payload: bytes) -> bytes:
+    """The first attribute, which in all of nf_tables is the table: there is a message for each element, so no more is read."""
+    return payload[8 : 4 + int.from_bytes(payload[4:6], sys.byteorder)]
 
 
 def _namespace(control: Iterable[tuple[int, int, bytes]]) -> int | None:

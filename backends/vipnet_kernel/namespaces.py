@@ -66,8 +66,8 @@ def exists(namespace: str) -> bool:
     """
     if not namespace:
         return True
-    try:
-        return (_FOLDER / namespace).stat().st_dev != _FOLDER.stat().st_dev
+    try:  # by system calls alone: this is asked several times a verb, and paths as objects take ten times as long
+        return os.stat(f"{_FOLDER}/{namespace}").st_dev != os.stat(_FOLDER).st_dev  # noqa: PTH116
     except FileNotFoundError:
         return False
 

@@ -7,6 +7,7 @@ Everything else is pyroute2's. Measured with 0.9.7, its socket kept open: links 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -49,24 +50,27 @@ _AT_ONCE = 100
 """Acknowledgements that a socket holds without loss: its buffer of 208 KiB has room for some 250."""
 
 
-def ruleset_generation(namespace: str) -> int:
-    """The number that every committed change of the nftables ruleset of a namespace moves, by whomever."""
-    for kind, payload in _ask(namespace, NETFILTER, _GETGEN, b"\0\0\0\0"):
+def ruleset_generation(link: socket.socket) -> int:
+    """The number that every committed change of the ruleset of a socket's namespace moves, by whomever. Raises OSError."""
+    for kind, payload in ask(link, _GETGEN, b"\0\0\0\0"):
         if kind == _NEWGEN:
             return int.from_bytes(attributes(payload, 4)[1], "big")
-    raise DataplaneError(f"the kernel tells no ruleset generation of namespace {namespace or 'of this process'}")
+    raise OSError(errno.ENOENT, "the kernel tells no ruleset generation")
 
 
-def links_fingerprint(namespace: str) -> frozenset[tuple[int, bool, bytes, bytes, bytes]]:
-    """What tells links apart: (number, whether up, name, MAC, master) of each of a namespace."""
-    answers = _ask(namespace, socket.NETLINK_ROUTE, _GETLINK, _LINK.pack(0, 0, 0, 0, 0), whole=True)
-    return frozenset(_fingerprint(payload) for _, payload in answers)
+def links_fingerprint(link: socket.socket) -> frozenset[tuple[int, bool, bytes, bytes, bytes]]:
+    """What tells links apart: (number, whether up, name, MAC, master) of each of a socket's namespace. Raises OSError."""
+    return frozenset(_fingerprint(payload) for _, payload in dump(link, _GETLINK, _LINK.pack(0, 0, 0, 0, 0)))
 
 
 def loopback_alias(namespace: str) -> str:
     """The alias of the loopback interface of a namespace ("" for none): 0.03 ms, where all links may take 36."""
-    for _, payload in _ask(namespace, socket.NETLINK_ROUTE, _GETLINK, _LINK.pack(0, 0, _LOOPBACK, 0, 0)):
-        return attributes(payload, _LINK.size).get(_ALIAS, b"").rstrip(b"\0").decode(errors="replace")
+    try:
+        with talking(namespace, socket.NETLINK_ROUTE) as link:
+            for _, payload in ask(link, _GETLINK, _LINK.pack(0, 0, _LOOPBACK, 0, 0)):
+                return attributes(payload, _LINK.size).get(_ALIAS, b"").rstrip(b"\0").decode(errors="replace")
+    except OSError as error:
+        raise DataplaneError(f"the kernel refused a netlink request: {error.strerror or error}") from error
     raise DataplaneError(f"namespace {namespace or 'of this process'} has no loopback interface")
 
 
@@ -124,14 +128,6 @@ def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
         found[kind & 0x3FFF] = data[at + _ATTRIBUTE.size : at + length]
         at += (length + 3) & ~3
     return found
-
-
-def _ask(namespace: str, family: int, kind: int, payload: bytes, *, whole: bool = False) -> list[tuple[int, bytes]]:
-    try:
-        with talking(namespace, family) as link:
-            return list(dump(link, kind, payload)) if whole else ask(link, kind, payload)
-    except OSError as error:
-        raise DataplaneError(f"the kernel refused a netlink request: {error.strerror or error}") from error
 
 
 def _fingerprint(payload: bytes) -> tuple[int, bool, bytes, bytes, bytes]:

@@ -8,30 +8,39 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Collection
 from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from itertools import count
 
-from vipnet.addresses import parse_ip4
 from vipnet.errors import DataplaneError
 from vipnet_kernel.arp import Announcer
 from vipnet_kernel.namespaces import exists
-from vipnet_nftables import nft
+from vipnet_kernel.sockets import Sockets
+from vipnet_nftables.columns import leg_key
+from vipnet_nftables.wire.elements import by_key
+from vipnet_nftables.wire.links import linked
 
 __all__ = ["Announcements", "answered_for"]
 
 _REPEATS = 2
 _APART = 1.0
+_GATHERED = 0.05
 
 
 class Announcements:
     """Announces, and goes on announcing until closed."""
 
-    __slots__ = ("_announcer", "_closed", "_due", "_news", "_thread")
+    __slots__ = ("_announcer", "_closed", "_due", "_forgets", "_news", "_sockets", "_thread", "_turn")
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
         self._announcer = Announcer()
         self._news = threading.Condition()
-        self._due: list[tuple[float, str, str, frozenset[int]]] = []
+        self._due: list[tuple[float, int, str, str, frozenset[int]]] = []
+        self._turn = count()
+        self._forgets = 0
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -39,18 +48,26 @@ class Announcements:
         """Announce EIPs on a leg, now and twice more. Raises DataplaneError when the leg is not there or down."""
         with self._news:
             self._announcer.announce(router, leg, eips)
-            now = time.monotonic()
-            self._due += [(now + _APART * count, router, leg, frozenset(eips)) for count in range(1, _REPEATS + 1)]
-            self._due.sort(key=lambda due: due[0])
+            now, sleeps = time.monotonic(), not self._due
+            for repeat in range(1, _REPEATS + 1):
+                heappush(self._due, (now + _APART * repeat, next(self._turn), router, leg, frozenset(eips)))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._repeat, name="vipnet-announcements", daemon=True)
                 self._thread.start()
-            self._news.notify()
+            if sleeps:  # else it wakes up in time by itself
+                self._news.notify()
+
+    def is_connected(self, router: str, leg: str) -> bool:
+        """Whether a leg is up and its other end too. Raises DataplaneError when the namespace cannot be reached."""
+        with self._news:
+            return self._announcer.is_connected(router, leg)
 
     def forget(self, router: str) -> None:
         """Let go of a namespace that is going to be deleted."""
         with self._news:
-            self._due = [due for due in self._due if due[1] != router]
+            self._forgets += 1
+            self._due = [due for due in self._due if due[2] != router]
+            heapify(self._due)
             self._announcer.forget(router)
 
     def close(self) -> None:
@@ -63,23 +80,41 @@ class Announcements:
         self._announcer.close()
 
     def _repeat(self) -> None:
+        while (due := self._next()) is not None:
+            for (router, leg), eips in due.items():
+                with suppress(DataplaneError):  # the first was sent; a router that has gone since announces nothing
+                    self._announce_again(router, leg, eips)
+
+    def _next(self) -> dict[tuple[str, str], set[int]] | None:
+        """Wait for what is due next, and for what is due soon after: a few at once cost the others less than each alone."""
         with self._news:
             while not self._closed:
                 if not self._due:
                     self._news.wait()
-                elif (pause := self._due[0][0] - time.monotonic()) > 0:
+                elif (pause := self._due[0][0] + _GATHERED - time.monotonic()) > 0:
                     self._news.wait(pause)
                 else:
-                    _, router, leg, eips = self._due.pop(0)
-                    with suppress(DataplaneError):  # the first was sent; a router that has gone since announces nothing
-                        self._announce_again(router, leg, eips)
+                    return self._taken(time.monotonic())
+        return None
 
-    def _announce_again(self, router: str, leg: str, eips: frozenset[int]) -> None:
-        if exists(router) and (still := eips & answered_for(router, leg)):
-            self._announcer.announce(router, leg, still)
+    def _taken(self, now: float) -> dict[tuple[str, str], set[int]]:
+        due: dict[tuple[str, str], set[int]] = defaultdict(set)
+        while self._due and self._due[0][0] <= now:
+            _, _, router, leg, eips = heappop(self._due)
+            due[router, leg] |= eips
+        return due
+
+    def _announce_again(self, router: str, leg: str, eips: set[int]) -> None:
+        """Nobody waits while the kernel is asked."""
+        forgets = self._forgets
+        if exists(router) and (still := answered_for(self._sockets, router, leg, eips)):
+            with self._news:
+                if self._forgets == forgets:  # else a socket may be opened in a namespace that is being deleted
+                    self._announcer.announce(router, leg, still)
 
 
-def answered_for(router: str, leg: str) -> set[int]:
-    """The EIPs that a router answers for on a leg, as the kernel says."""
-    found = (one.element.partition(" . ") for one in nft.listing(router, families=("arp",)).elements if one.set == "vn_eips")
-    return {parse_ip4(eip, what="EIP") for where, _, eip in found if where.strip('"') == leg}
+def answered_for(sockets: Sockets, router: str, leg: str, among: Collection[int]) -> set[int]:
+    """Those of some EIPs that a router answers for on a leg, as the kernel says: O(1) each."""
+    keys = {leg_key(leg, eip): eip for eip in among}
+    with linked(sockets, router) as link:
+        return {keys[key] for key in by_key(link, "arp", "vn_eips", list(keys))}

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from vipnet.addresses import format_ip4
 from vipnet.plan import TargetPlan
-from vipnet_nftables import nft
-from vipnet_nftables.entries import Element, NativeEntry, Skeleton
+from vipnet_kernel.netlink import NETFILTER, talking
+from vipnet_nftables.entries import Element, Nat, NativeEntry, Skeleton
+from vipnet_nftables.wire.elements import decoded, dumped_elements
+from vipnet_nftables.wire.fields import unpacked
 
 __all__ = ["Askers", "is_asker"]
 
@@ -32,7 +35,9 @@ class Askers:
         """The step, with an asker for a leg that gets its first EIP, and another one where the asker goes."""
         if any(isinstance(entry, Skeleton) for entry in (*step.create, *step.delete)):
             self._known = {key: eip for key, eip in self._known.items() if key[0] != namespace}
-        came, went = _answered(step.create), _answered(step.delete)
+        others = [pair for pair in step.replace if not _answers_alike(*pair)]
+        came = _answered([*step.create, *(new for _, new in others)])
+        went = _answered([*step.delete, *(old for old, _ in others)])
         create: list[NativeEntry] = []
         delete: list[NativeEntry] = []
         for leg in {*came, *went}:
@@ -43,6 +48,8 @@ class Askers:
                 chosen = chosen or _another(namespace, leg, went[leg])
             if chosen is not None and (known is None or delete):
                 create.append(_asker(namespace, leg, chosen))
+        if not create and not delete:
+            return step
         return replace(step, create=(*step.create, *create), delete=(*step.delete, *delete))
 
     def keep(self, done: TargetPlan[NativeEntry]) -> None:
@@ -67,12 +74,19 @@ def _asker(namespace: str, leg: str, eip: str) -> Element:
 def _answered(entries: Iterable[NativeEntry]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for entry in entries:
-        if isinstance(entry, Element) and (entry.family, entry.set) == ("arp", "vn_eips"):
-            leg, _, eip = entry.element.partition(" . ")
-            found.setdefault(leg, []).append(eip)
+        if isinstance(entry, Nat):
+            found.setdefault(f'"{entry.leg}"', []).append(format_ip4(entry.eip))
     return found
 
 
+def _answers_alike(old: NativeEntry, new: NativeEntry) -> bool:
+    """Whether an EIP that is changed is answered for on the same leg as before."""
+    return isinstance(old, Nat) and isinstance(new, Nat) and old.leg == new.leg
+
+
 def _another(namespace: str, leg: str, but: list[str]) -> str | None:
-    left = _answered(nft.listing(namespace, families=("arp",)).elements).get(leg, [])
-    return next((eip for eip in left if eip not in but), None)
+    """Some EIP that the router answers for on a leg, as the kernel says. Raises OSError and DataplaneError."""
+    with talking(namespace, NETFILTER) as link:  # a socket of its own, for it is left in the middle of an answer
+        elements = map(decoded, dumped_elements(link, "arp", "vn_eips"))
+        there = (unpacked(one.key, ("ifname", "ipv4_addr")).split(" . ") for one in elements)
+        return next((eip for where, eip in there if where == leg and eip not in but), None)

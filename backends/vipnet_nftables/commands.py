@@ -13,7 +13,7 @@ from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import inventory
 from vipnet_kernel.namespaces import exists
 from vipnet_kernel.requests import Refusal, send
-from vipnet_nftables.entries import Element, Guard, LinkEntry, NativeEntry, Skeleton
+from vipnet_nftables.entries import LinkEntry, NativeEntry, RuleEntry
 from vipnet_nftables.link_entries import Command, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment
 from vipnet_nftables.route_entries import Route
@@ -75,7 +75,7 @@ def _sorted(step: TargetPlan[NativeEntry]) -> tuple[list[LinkEntry], list[LinkEn
 
 
 def _is_link(entry: NativeEntry) -> TypeGuard[LinkEntry]:
-    return not isinstance(entry, Element | Guard | Skeleton)
+    return not isinstance(entry, RuleEntry)
 
 
 def _foreign(handles: Handles, entries: Iterable[LinkEntry]) -> dict[str, str]:

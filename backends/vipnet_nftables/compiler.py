@@ -19,12 +19,12 @@ from vipnet.intents import (
     VipBinding,
     VpcRouting,
 )
-from vipnet.model import DEFAULT_VPC
+from vipnet.model import DEFAULT_VPC, short_id
 from vipnet_kernel.names import check_device
 from vipnet_nftables import names
-from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.entries import COUNTERS, Count, Element, Guard, Nat, NativeEntry, Skeleton
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
-from vipnet_nftables.metering import metering
+from vipnet_nftables.metering import rate_of
 from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.route_entries import Route, Rule
 from vipnet_nftables.ruleset import CAME_IN, GATEWAY, ROUTED, router_kind
@@ -261,11 +261,7 @@ def _eip_mapping(intent: EipMapping) -> Iterator[NativeEntry]:
             f"{intent.id} needs an uplink, and network {intent.network_id} of {format_ip4(intent.eip)} has none; "
             f"add [uplinks.{intent.network_id}] with its device to the configuration"
         )
-    router, leg = names.router_namespace(intent.vpc_id), names.uplink_leg(intent.uplink.index)
-    eip, vip = format_ip4(intent.eip), format_ip4(intent.vip)
-    yield Element(router, "ip", "vn_eip_vip", eip, vip)
-    yield Element(router, "ip", "vn_vip_eip", vip, eip)
-    yield Element(router, "ip", "vn_vip_out", vip, str(intent.uplink.index + 1))
-    yield from metering(router, intent)
-    yield Element(router, "ip", "vn_eips", f'"{leg}" . {eip}')
-    yield Element(router, "arp", "vn_eips", f'"{leg}" . {eip}')
+    router = names.router_namespace(intent.vpc_id)
+    yield Nat(router, intent.eip, intent.vip, intent.uplink.index, rate_of(intent))
+    owner = short_id(intent.eip_id)
+    yield from (Count(router, counter, intent.eip, owner) for counter in COUNTERS)

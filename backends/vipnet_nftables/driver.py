@@ -10,7 +10,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import ClassVar
 
-from vipnet.addresses import format_ip, parse_ip4
+from vipnet.addresses import format_ip
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
 from vipnet.evidence import Finding, Location, Need
 from vipnet.intents import EipMapping, Intent, Released, VipBinding
@@ -21,18 +21,17 @@ from vipnet.sightings import Eyes, Sighting
 from vipnet.views import Counters
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.handles import Handles
-from vipnet_kernel.links import is_connected
 from vipnet_kernel.namespaces import exists, identity, listed
 from vipnet_kernel.neighbours import forget_neighbours, neighbour
 from vipnet_nftables import names
 from vipnet_nftables.announcements import Announcements, answered_for
 from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
-from vipnet_nftables.entries import Element, NativeEntry, target_of
+from vipnet_nftables.entries import Nat, NativeEntry, target_of
 from vipnet_nftables.evidence import find
 from vipnet_nftables.eyes import NftablesEyes
 from vipnet_nftables.link_entries import Namespace, Vlan
-from vipnet_nftables.memory import Memory, snapshot
+from vipnet_nftables.memory import Memory
 from vipnet_nftables.metering import count
 from vipnet_nftables.passage import passage
 from vipnet_nftables.port_entries import Attachment
@@ -61,10 +60,10 @@ class NftablesBackend(Backend[NativeEntry]):
         check_options(self.name, context.options, {"namespace": str})
         self._host: str = context.options.get("namespace", "")
         self._owner = names.owner_mark(identity(self._host))
-        self._rules = Rules(self._host)
-        self._memory = Memory()
-        self._announcements = Announcements()
         self._handles = Handles()
+        self._rules = Rules(self._handles.sockets, self._host)
+        self._memory = Memory(self._handles.sockets, self._host)
+        self._announcements = Announcements(self._handles.sockets)
         self._unannounced: dict[tuple[str, str], list[int]] = {}
 
     @classmethod
@@ -101,11 +100,11 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def recheck(self, expected: Mapping[str, NativeEntry], places: Collection[str]) -> dict[str, NativeEntry]:
         """Read some namespaces; what is expected elsewhere counts as installed."""
-        before = snapshot(map(self._namespace, places))
+        before = self._memory.snapshot(map(self._namespace, places))
         reading = read_places(self._handles, self._host, self._owner, expected, places)
         self._rules.askers.learn(reading.askers, reading.namespaces)
         asked = [*map(self._namespace, {*places, *reading.namespaces})]
-        after = snapshot(asked)
+        after = self._memory.snapshot(asked)
         steady = [name for name in asked if name not in before or before[name] == after.get(name)]
         self._memory.take(steady, {name: look for name, look in after.items() if name in steady})
         waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
@@ -140,8 +139,12 @@ class NftablesBackend(Backend[NativeEntry]):
             self._memory.learn(None)
         for namespace in _namespaces(step.delete):
             self._announcements.forget(namespace)
-        refused = self._rules.apply(step) if is_ruleset else run_step(self._handles, self._host, step)
-        self._memory.renew(there, _namespaces(step.delete))
+        if is_ruleset:
+            refused = self._rules.apply(step)
+            self._memory.committed(*there)
+        else:
+            refused = run_step(self._handles, self._host, step)
+            self._memory.renew(there, _namespaces(step.delete))
         if not refused:
             self._announce(step)
         return refused
@@ -165,12 +168,13 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
         """Ask the routers what each EIP's elements have counted: O(1) each, without nft."""
-        return {mapping.eip_id: count(mapping.vpc_id, mapping.eip, mapping.eip_id) for mapping in mappings}
+        return {mapping.eip_id: count(self._handles.sockets, mapping.vpc_id, mapping.eip, mapping.eip_id) for mapping in mappings}
 
     def closed(self, ended: Iterable[Released]) -> Mapping[str, Counters]:
         """Ask the routers that EIPs have left what was counted there: the elements that `steps` leaves for last."""
         there = ((item.eip_id, item.vpc_id, item.eip) for item in ended)
-        return {id: count(vpc_id, eip, id) for id, vpc_id, eip in there if id is not None and eip is not None}
+        known = [(id, vpc_id, eip) for id, vpc_id, eip in there if id is not None and eip is not None]
+        return {id: count(self._handles.sockets, vpc_id, eip, id) for id, vpc_id, eip in known}
 
     def passage(self, packet: Packet, step: Step) -> Sequence[Need[NativeEntry]]:
         """Say which links, routes, settings and elements carry, admit, guard or lead a packet at a stage."""
@@ -197,28 +201,36 @@ class NftablesBackend(Backend[NativeEntry]):
                 way = names.router_namespace(intent.vpc_id), names.uplink_leg(intent.uplink.index)
                 legs.setdefault(way, set()).add(intent.eip)
         for (router, leg), eips in legs.items():
-            if exists(router) and (installed := eips & answered_for(router, leg)) and _is_connected(router, leg, _PATIENCE):
+            installed = answered_for(self._handles.sockets, router, leg, eips) if exists(router) else None
+            if installed and self._is_connected(router, leg, _PATIENCE):
                 self._announcements.begin(router, leg, installed)
 
     def close(self) -> None:
         """Release the sockets and their thread; what is installed stays."""
         self._announcements.close()
+        self._memory.close()
         self._handles.close()
 
     def _namespace(self, place: str) -> str:
         return self._host if place == names.HOST else place
 
     def _flush(self, router: str, items: Sequence[Released]) -> None:
-        cut_connections(router, {(item.eip, item.ip) for item in items if item.eip is not None})
+        cut_connections(self._handles.sockets, router, {(item.eip, item.ip) for item in items if item.eip is not None})
         forget_neighbours(self._handles, router, {(item.version, item.ip, item.mac) for item in items if item.eip is None})
 
     def _look(self) -> Reading:
-        before = snapshot([self._host, *listed(names.NAMESPACE)])
+        before = self._memory.snapshot([self._host, *listed(names.NAMESPACE)])
         reading = read_system(self._handles, self._host, self._owner)
         self._rules.askers.learn(reading.askers)
-        after = snapshot([self._host, *reading.namespaces])
+        after = self._memory.snapshot([self._host, *reading.namespaces])
         self._memory.learn(after if after.items() <= before.items() else None)
         return reading
+
+    def _is_connected(self, router: str, leg: str, patience: float) -> bool:
+        until = time.monotonic() + patience
+        while not (connected := self._announcements.is_connected(router, leg)) and time.monotonic() < until:
+            time.sleep(0.001)
+        return connected
 
     def _announce(self, step: TargetPlan[NativeEntry]) -> None:
         """Announce what is answered for from now on; a leg that is not connected yet has its turn with the ports."""
@@ -227,22 +239,14 @@ class NftablesBackend(Backend[NativeEntry]):
         for router, leg in list(self._unannounced):
             if not exists(router):
                 del self._unannounced[router, leg]
-            elif _is_connected(router, leg, _PATIENCE if step.target == PORTS else 0):
+            elif self._is_connected(router, leg, _PATIENCE if step.target == PORTS else 0):
                 self._announcements.begin(router, leg, self._unannounced.pop((router, leg)))
-
-
-def _is_connected(router: str, leg: str, patience: float) -> bool:
-    until = time.monotonic() + patience
-    while not (connected := is_connected(router, leg)) and time.monotonic() < until:
-        time.sleep(0.001)
-    return connected
 
 
 def _answered(step: TargetPlan[NativeEntry]) -> Iterator[tuple[str, str, int]]:
     for entry in step.create:
-        if isinstance(entry, Element) and (entry.family, entry.set) == ("arp", "vn_eips"):
-            leg, _, eip = entry.element.partition(" . ")
-            yield entry.namespace, leg.strip('"'), parse_ip4(eip, what="EIP")
+        if isinstance(entry, Nat):
+            yield entry.namespace, entry.leg, entry.eip
 
 
 def _namespaces(entries: Iterable[NativeEntry]) -> list[str]:

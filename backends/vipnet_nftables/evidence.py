@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import functools
-import re
-import socket
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import assert_never
 
-from vipnet.addresses import format_ip4, format_ip6
 from vipnet.evidence import Finding
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import Inventory, Link, inventory, link
 from vipnet_kernel.namespaces import exists
-from vipnet_kernel.set_elements import Limit, SetElement, Where, set_elements
 from vipnet_kernel.sysctls import read_sysctls
-from vipnet_nftables import nft
-from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.assembly import limit_in_words
+from vipnet_nftables.columns import ElementEntry
+from vipnet_nftables.entries import Count, Element, Guard, Nat, NativeEntry, Skeleton, Torn
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
-from vipnet_nftables.metering import limit_words, owner_of
+from vipnet_nftables.metering import owner_of
 from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.reader import routes_of, rules_of
 from vipnet_nftables.route_entries import Route, Rule
 from vipnet_nftables.rules import is_host_intact
-from vipnet_nftables.ruleset import HOST, TABLES, declaration, kinds
+from vipnet_nftables.ruleset import TABLES, kinds
+from vipnet_nftables.wire.elements import SetElement, by_key
+from vipnet_nftables.wire.fields import layouts, packed, unpacked
+from vipnet_nftables.wire.links import linked
+from vipnet_nftables.wire.objects import kind_of, read_declared
 
 __all__ = ["find"]
 
-_PERIODS: Final = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 604800: "week"}
-_SET = re.compile(r"(?:set|map) (\w+) \{ type(?:of)? ([^;:]*?)(?: : (\w+))?;")
-_TYPES: Final = {"iifname": "ifname", "ether saddr": "ether_addr", "meta mark": "mark"}
-"""Of what a set's keys are made of, where it is declared by expressions."""
 _HERE = Finding("installed")
 _GONE = Finding("missing")
 
@@ -42,7 +37,7 @@ def find(handles: Handles, host: str, entries: Sequence[NativeEntry]) -> dict[st
     """Look for entries in the namespaces where they belong, by key. Raises DataplaneError when the kernel cannot be asked."""
     handles.sweep()
     look = _Look(handles, host)
-    elements = [entry for entry in entries if isinstance(entry, Element | Guard)]
+    elements = [entry for entry in entries if isinstance(entry, ElementEntry)]
     found = look.elements(elements)
     return {entry.key: found[entry.key] if entry.key in found else look.at(entry) for entry in entries}
 
@@ -58,29 +53,29 @@ class _Look:
 
     # ------------------------------------------------------------------------------------------------- elements
 
-    def elements(self, entries: Iterable[Element | Guard]) -> dict[str, Finding]:
+    def elements(self, entries: Collection[ElementEntry]) -> dict[str, Finding]:
         """How elements are found; a namespace's with one socket."""
-        by_space: dict[str, list[Element | Guard]] = defaultdict(list)
-        for entry in entries:
-            by_space[entry.namespace if isinstance(entry, Element) else ""].append(entry)
-        return {key: found for space, some in by_space.items() for key, found in self._in_space(space, some)}
+        by_space: dict[str, list[Element]] = defaultdict(list)
+        for part in (part for entry in entries for part in entry.parts()):
+            by_space[part.namespace].append(part)
+        found = {part: finding for space, some in by_space.items() for part, finding in self._in_space(space, some)}
+        return {entry.key: self._of(entry, [found[part] for part in entry.parts()]) for entry in entries}
 
-    def _in_space(self, space: str, entries: Sequence[Element | Guard]) -> Iterator[tuple[str, Finding]]:
+    def _in_space(self, space: str, parts: Sequence[Element]) -> Iterator[tuple[Element, Finding]]:
         namespace = space or self._host
-        places = {entry.key: _where(_element(entry)) for entry in entries}
-        there = set_elements(namespace, places.values()) if exists(namespace) else {}
-        for entry in entries:
-            found = there.get(places[entry.key])
-            if found is None:
-                yield entry.key, _GONE
-            elif isinstance(entry, Guard):
-                yield entry.key, self._guard()
-            else:
-                yield entry.key, _finding(entry, found)
+        if not exists(namespace):
+            yield from ((part, _GONE) for part in parts)
+            return
+        with linked(self._handles.sockets, namespace) as link:
+            for part in parts:
+                key = _key(part)
+                yield part, _finding(part, by_key(link, part.family, part.set, [key]).get(key))
 
-    def _guard(self) -> Finding:
-        form = nft.listing(self._host, families=TABLES[HOST], elements=False).form
-        return _HERE if is_host_intact(self._host, form) else Finding("changed", "somebody changed rules of table bridge vipnet")
+    def _of(self, entry: ElementEntry, parts: Sequence[Finding]) -> Finding:
+        found = _together(parts)
+        if isinstance(entry, Guard) and found.state == "installed" and not is_host_intact(self._handles.sockets, self._host):
+            return Finding("changed", "somebody changed rules of table bridge vipnet")
+        return found
 
     # ------------------------------------------------------------------------------------------------- all else
 
@@ -109,7 +104,7 @@ class _Look:
                 return self._routing(entry)
             case Sysctl():
                 return self._setting(entry)
-            case Element() | Guard():
+            case Element() | Guard() | Nat() | Torn() | Count():
                 return self.elements([entry])[entry.key]
             case _:
                 assert_never(entry)
@@ -118,10 +113,11 @@ class _Look:
         assert entry.kind is not None
         if not exists(entry.namespace):
             return _GONE
-        form = nft.listing(entry.namespace, families=TABLES[entry.kind], elements=False).form
-        if not nft.tables_of(form).issuperset(TABLES[entry.kind]):
+        with linked(self._handles.sockets, entry.namespace) as link:
+            there = read_declared(link, TABLES[entry.kind])
+        if not there.families.issuperset(TABLES[entry.kind]):
             return _GONE
-        found = nft.kind_of(form, kinds())
+        found = kind_of(there, kinds())
         if found is None:
             return Finding("changed", f"somebody changed rules of tables vipnet in {entry.namespace}")
         return _same(found == entry.kind, f"rules of kind {found}")
@@ -188,67 +184,26 @@ def _port(there: Link) -> str:
     return f"port of {there.master}" if there.master else "port of no bridge"
 
 
-def _element(entry: Element | Guard) -> Element:
-    return Element("", "bridge", "vn_bridges", f'"{entry.bridge}"') if isinstance(entry, Guard) else entry
+def _together(parts: Sequence[Finding]) -> Finding:
+    """What is found of an entry by what is found of its elements."""
+    if len(parts) == 1 or all(part.state == "installed" for part in parts):
+        return parts[0]
+    if all(part.state == "missing" for part in parts):
+        return _GONE
+    return Finding("different", "some of its elements are not there or others")
 
 
-def _where(entry: Element) -> Where:
-    types, _ = _types()[entry.family, entry.set]
-    parts = entry.element.split(" . ")
-    key = b"".join(_encoded(part, kind) for part, kind in zip(parts, types, strict=True))
-    return Where(entry.family, nft.TABLE, entry.set, key)
+def _key(entry: Element) -> bytes:
+    return packed(entry.element, layouts()[entry.family, entry.set].key)
 
 
-def _finding(entry: Element, there: SetElement) -> Finding:
-    _, kind = _types()[entry.family, entry.set]
+def _finding(entry: Element, there: SetElement | None) -> Finding:
+    if there is None:
+        return _GONE
+    kind = layouts()[entry.family, entry.set].value
     owner, _ = owner_of(there.comment)
-    found = replace(entry, value=_decoded(there.value, kind) if kind else "", limit=_limit(there.limit), owner=owner, state="")
+    value = unpacked(there.value, (kind,)) if kind else ""
+    found = replace(entry, value=value, limit=limit_in_words(there.limit), owner=owner)
     counted = "" if there.counted is None else "counter packets {} bytes {}".format(*there.counted)
     comment = f' comment "{there.comment}"' if there.comment else ""
     return Finding("installed", counted + comment) if found == entry else Finding("different", found.text)
-
-
-def _limit(there: Limit | None) -> str:
-    if there is None:
-        return ""
-    return limit_words(there.rate, burst=there.burst, per=_PERIODS.get(there.unit, f"{there.unit} seconds"), over=there.over)
-
-
-@functools.cache
-def _types() -> Mapping[tuple[str, str], tuple[tuple[str, ...], str]]:
-    """The types of the keys and of the values of all declared sets, by family and name."""
-    found: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {}
-    for kind in kinds():
-        for table in declaration(kind).split("\ntable ")[1:]:
-            family = table.split(maxsplit=1)[0]
-            for one in _SET.finditer(table):
-                name, key, value = (str(part or "").strip() for part in one.groups())
-                found[family, name] = tuple(_TYPES.get(part, part) for part in key.split(" . ")), value
-    return found
-
-
-def _encoded(part: str, kind: str) -> bytes:
-    """A part of a key as the kernel keeps it: each in whole registers of four bytes."""
-    match kind:
-        case "ifname":
-            return part.strip('"').encode().ljust(16, b"\0")
-        case "ether_addr":
-            return bytes.fromhex(part.replace(":", "")).ljust(8, b"\0")
-        case "mark":
-            return int(part).to_bytes(4, sys.byteorder)
-        case "ipv6_addr":
-            return socket.inet_pton(socket.AF_INET6, part)
-        case bits if bits.startswith("@"):  # bits of the packet, the last number says how many
-            return int(part, 16).to_bytes(int(bits.rpartition(",")[2]) // 8, "big")
-        case _:
-            return socket.inet_pton(socket.AF_INET, part)
-
-
-def _decoded(value: bytes, kind: str) -> str:
-    match kind:
-        case "mark":
-            return str(int.from_bytes(value, sys.byteorder))
-        case "ipv6_addr":
-            return format_ip6(int.from_bytes(value, "big"))
-        case _:
-            return format_ip4(int.from_bytes(value, "big"))

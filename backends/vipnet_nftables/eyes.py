@@ -33,8 +33,9 @@ from vipnet_kernel.multicast import (
 )
 from vipnet_kernel.namespaces import entered, exists, listed
 from vipnet_kernel.netlink import NETFILTER, loopback_alias
-from vipnet_nftables import names, nft
+from vipnet_nftables import names
 from vipnet_nftables.link_entries import Namespace
+from vipnet_nftables.wire.elements import TABLE
 
 __all__ = ["NftablesEyes"]
 
@@ -192,7 +193,7 @@ class NftablesEyes(Eyes):
             case LinkSeen():
                 yield from self._link(notice) if place == names.HOST else [Changed(place=place)]
             case Committed():
-                if nft.TABLE in notice.tables:
+                if TABLE in notice.tables:
                     yield Changed(place=place, by=f"{notice.program} (process {notice.pid})")
             case Other():
                 if place != names.HOST:

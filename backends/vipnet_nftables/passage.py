@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 
 from vipnet.addresses import format_ip
 from vipnet.evidence import Need, Role
@@ -22,7 +23,7 @@ from vipnet.intents import (
 from vipnet.packets import VRRP_GROUP, Packet, Step
 from vipnet_nftables import names
 from vipnet_nftables.compiler import compile_intents
-from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.entries import Count, Element, Guard, Nat, NativeEntry, Skeleton
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.route_entries import Route, Rule
@@ -59,10 +60,15 @@ def _stopping(need: Need[NativeEntry]) -> Need[NativeEntry] | None:
 
 
 def _of_intent(stage: _Stage, intent: Intent, owner: str) -> Iterator[Need[NativeEntry]]:
-    for entry in compile_intents([intent], owner).values():
+    for entry in chain.from_iterable(map(_parts, compile_intents([intent], owner).values())):
         role = stage.role(intent, entry)
         if role is not None:
             yield Need(entry, role, stage.instead(entry))
+
+
+def _parts(entry: NativeEntry) -> Iterable[NativeEntry]:
+    """What an entry is made of: of an EIP's the elements, one by one."""
+    return entry.parts() if isinstance(entry, Nat | Count) else [entry]
 
 
 class _Stage:

@@ -14,16 +14,20 @@ from vipnet_kernel.linklist import list_links
 from vipnet_kernel.links import Inventory, Link, RouteRow, RuleRow, inventory
 from vipnet_kernel.namespaces import exists, listed
 from vipnet_kernel.netlink import loopback_alias
+from vipnet_kernel.sockets import Sockets
 from vipnet_kernel.sysctls import read_sysctls
-from vipnet_nftables import names, nft
+from vipnet_nftables import names
 from vipnet_nftables.askers import is_asker
+from vipnet_nftables.assembly import assembled, contents
 from vipnet_nftables.compiler import ROUTER_SYSCTLS, leg_sysctls
-from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.entries import Count, Element, Guard, Nat, NativeEntry, Skeleton, Torn
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.route_entries import KINDS, PROTOCOL, ROUTE_TABLES, SCOPES, Route, Rule, word
 from vipnet_nftables.rules import is_host_intact
 from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
+from vipnet_nftables.wire.links import linked
+from vipnet_nftables.wire.objects import kind_of, read_declared
 
 __all__ = ["Reading", "read_places", "read_system", "routes_of", "rules_of"]
 
@@ -57,8 +61,8 @@ def read_system(handles: Handles, host: str, owner: str) -> Reading:
     everything = chain(
         _host_links(around),
         _legs(around, own, near),
-        _host_rules(host),
-        *(_namespace(name, owner, _without_orphans(found, near)) for name, found in own.items()),
+        _host_rules(handles.sockets, host),
+        *(_namespace(handles, name, owner, _without_orphans(found, near)) for name, found in own.items()),
     )
     entries = {entry.key: entry for entry in everything}
     askers = tuple(entry for entry in entries.values() if isinstance(entry, Element) and is_asker(entry))
@@ -87,10 +91,12 @@ def read_places(
     read = [
         *(entry for entry in _legs(around, seen, near) if _leads_to(entry, leads_to) in spaces),
         *chain.from_iterable(
-            _namespace(name, owner, _without_orphans(found, {*near, *leads_to})) for name, found in seen.items() if name in spaces
+            _namespace(handles, name, owner, _without_orphans(found, {*near, *leads_to}))
+            for name, found in seen.items()
+            if name in spaces
         ),
         *(one for name in seen.keys() - spaces for one in _addresses(name, seen[name]) if leads_to.get(one.device) in spaces),
-        *((*_host_links(around), *_host_rules(host)) if names.HOST in places else ()),
+        *((*_host_links(around), *_host_rules(handles.sockets, host)) if names.HOST in places else ()),
     ]
     host_too = names.HOST in places
     entries = {key: entry for key, entry in expected.items() if not _is_within(entry, spaces, leads_to, host=host_too)}
@@ -133,7 +139,7 @@ def _is_within(entry: NativeEntry, spaces: Collection[str], near: Mapping[str, s
             return entry.namespace in spaces if entry.namespace else host
         case Address():
             return entry.namespace in spaces or near.get(entry.device) in spaces
-        case Route() | Rule() | Sysctl() | Skeleton():
+        case Route() | Rule() | Sysctl() | Skeleton() | Nat() | Torn() | Count():
             return entry.namespace in spaces
         case _:
             assert_never(entry)
@@ -211,13 +217,13 @@ def _far_ends(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[tuple
             yield from ((namespace, link) for link in found.links.values() if names.TRANSIT_END.fullmatch(link.name))
 
 
-def _namespace(name: str, owner: str, found: Inventory) -> Iterator[NativeEntry]:
+def _namespace(handles: Handles, name: str, owner: str, found: Inventory) -> Iterator[NativeEntry]:
     yield Namespace(name, owner)
     yield from _addresses(name, found)
     yield from routes_of(name, found)
     yield from rules_of(name, found)
     yield from _settings(name, found)
-    yield from _rules(name)
+    yield from _rules(handles.sockets, name)
 
 
 def _addresses(name: str, found: Inventory) -> Iterator[Address]:
@@ -264,19 +270,20 @@ def _settings(name: str, found: Inventory) -> Iterator[Sysctl]:
         yield Sysctl(name, setting, value, legs.get(setting, ""))
 
 
-def _rules(name: str) -> Iterator[NativeEntry]:
+def _rules(sockets: Sockets, name: str) -> Iterator[NativeEntry]:
     kinds: tuple[Kind, ...] = (GATEWAY,) if names.GATEWAY.fullmatch(name) else _ROUTERS
-    found = nft.listing(name, families=TABLES[kinds[0]])
-    if found.form:
-        yield Skeleton(name, nft.kind_of(found.form, kinds))
-    yield from found.elements
+    families = TABLES[kinds[0]]
+    with linked(sockets, name) as link:
+        there = read_declared(link, families)
+        if not there.families:
+            return
+        found = contents(link, families)
+    yield Skeleton(name, kind_of(there, kinds))
+    yield from assembled(name, found)
 
 
-def _host_rules(host: str) -> Iterator[NativeEntry]:
-    found = nft.listing(host, families=TABLES[HOST])
-    intact = is_host_intact(host, found.form)
-    for element in found.elements:
-        if element.set == "vn_bridges":
-            yield Guard(element.element.strip('"'), intact)
-        else:
-            yield replace(element, namespace="")
+def _host_rules(sockets: Sockets, host: str) -> Iterator[NativeEntry]:
+    with linked(sockets, host) as link:
+        found = list(assembled("", contents(link, TABLES[HOST])))
+    intact = bool(found) and is_host_intact(sockets, host)
+    yield from (replace(entry, intact=intact) if isinstance(entry, Guard) else entry for entry in found)

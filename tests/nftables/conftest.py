@@ -36,6 +36,7 @@ from vipnet_kernel.arp import Announcer
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import entered
 from vipnet_kernel.requests import RouteRequest, send
+from vipnet_kernel.sockets import Sockets
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
 
@@ -436,6 +437,12 @@ def handles() -> Iterator[Handles]:
     one = Handles()
     yield one
     one.close()
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    with closing(Sockets()) as found:
+        yield found
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ Rows = tuple[tuple[str, tuple[Any, ...]], ...]
 """All that the store knows of the model, by table."""
 
 _KINDS: dict[str, Sequence[Kind]] = {seam.name: seam.kinds for seam in SEAMS}
-_ALWAYS = {"store", "lock", "program", "start", "netlink", "route", "namespace file"}
+_ALWAYS = {"store", "lock", "ruleset", "question", "netlink", "route", "namespace file"}
 """The seams that any few changes meet; others are met by some."""
 
 _SOME = 2
@@ -222,7 +222,7 @@ class Ordeal:
         """The store as it was, and the data plane after it, by what differs; the next oracle reads all of it."""
         backend = NftablesBackend(BackendContext(options={"namespace": self._lab.host}))
         with closing(backend):
-            assert backend.adopt(self._stamp)
+            assert backend.adopt(self._stamp), f"not as stamped: {self._stamp!r}"
             plan = diff(backend.compile(self._intents.values()), backend.compile(wanted.values()))
             for step in backend.steps(plan):
                 assert not backend.apply(step)

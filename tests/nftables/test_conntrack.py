@@ -21,6 +21,7 @@ from vipnet.errors import DataplaneError
 from vipnet_kernel import conntrack, namespaces
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.netlink import attributes, outcomes
+from vipnet_kernel.sockets import Sockets
 
 pytestmark = [
     pytest.mark.root,
@@ -37,6 +38,13 @@ def elsewhere() -> Iterator[str]:
     namespaces.create(name)
     yield name
     namespaces.remove(name)
+
+
+@pytest.fixture(params=[1, conntrack._MANY], ids=["as among many", "among few"], autouse=True)  # pyright: ignore[reportPrivateUsage]
+def many(request: pytest.FixtureRequest) -> Iterator[int]:
+    """From how many connections on the kernel's filters are asked."""
+    with patch.object(conntrack, "_MANY", request.param):
+        yield request.param
 
 
 def udp(source: str, target: str, *more: str, port: int = 1000) -> str:
@@ -125,7 +133,7 @@ WAYS: dict[str, tuple[Sequence[tuple[int, int]], AbstractContextManager[object]]
 @pytest.mark.parametrize("total", [300, pytest.param(100_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("way", WAYS)
 def test_exactly_the_connections_of_what_is_released_end(
-    space: str, elsewhere: str, tmp_path: Path, way: str, total: int
+    space: str, elsewhere: str, tmp_path: Path, way: str, total: int, sockets: Sockets
 ) -> None:
     mappings, kernel = WAYS[way]
     ours = [*roles(GONE, VIP), *roles(KEPT, "192.168.4.101"), *roles(GONE, NEW), *roles(KEPT, "192.168.4.103")]
@@ -136,26 +144,27 @@ def test_exactly_the_connections_of_what_is_released_end(
     gone = naming(before, GONE) & naming(before, VIP)
     assert len(gone) == len(ours) / 4
     with kernel:
-        cut_connections(space, mappings)
+        cut_connections(sockets, space, mappings)
     assert listed(space) == before - gone
     assert listed(elsewhere) == there
 
 
 @pytest.mark.parametrize("others", [0, 5])
-def test_more_connections_than_fit_in_one_answer_end(space: str, tmp_path: Path, others: int) -> None:
+def test_more_connections_than_fit_in_one_answer_end(space: str, tmp_path: Path, others: int, sockets: Sockets) -> None:
     fill(space, tmp_path, [udp(CLIENT, GONE, f"--dst-nat {VIP}", port=1000 + i) for i in range(700)])
     with answering(as_before_6_12):
-        cut_connections(space, ended(*(f"203.0.113.{number}" for number in range(others))))
+        cut_connections(sockets, space, ended(*(f"203.0.113.{number}" for number in range(others))))
     assert listed(space) == set()
 
 
-def test_nothing_released_asks_nothing() -> None:
-    cut_connections("there-is-no-such-namespace", [])
+def test_nothing_released_asks_nothing(sockets: Sockets) -> None:
+    cut_connections(sockets, "there-is-no-such-namespace", [])
     with pytest.raises(DataplaneError, match="there-is-no-such-namespace"):
-        cut_connections("there-is-no-such-namespace", [(1, 2)])
+        cut_connections(sockets, "there-is-no-such-namespace", [(1, 2)])
 
 
-def test_a_tuple_without_its_filter_deletes_nothing(space: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("many", [1], indirect=True)
+def test_a_tuple_without_its_filter_deletes_nothing(space: str, tmp_path: Path, sockets: Sockets) -> None:
     """So an older kernel, which does not see the filter, does no harm."""
     fill(space, tmp_path, roles(GONE, VIP))
     before = listed(space)
@@ -166,32 +175,36 @@ def test_a_tuple_without_its_filter_deletes_nothing(space: str, tmp_path: Path) 
         raise OSError(errno.EINTR, "enough")
 
     with answering(only_filters), pytest.raises(DataplaneError, match="enough"):
-        cut_connections(space, ended())
+        cut_connections(sockets, space, ended())
     assert answers == [errno.EINVAL] * 2
     assert listed(space) == before
 
 
 @pytest.mark.parametrize("released", [ended(), ended(KEPT, NEW)])
-def test_connections_that_come_back_are_an_error(space: str, tmp_path: Path, released: list[tuple[int, int]]) -> None:
+def test_connections_that_come_back_are_an_error(
+    space: str, tmp_path: Path, released: list[tuple[int, int]], sockets: Sockets
+) -> None:
     fill(space, tmp_path, [udp(CLIENT, GONE, f"--dst-nat {VIP}")])
     with answering(idle), pytest.raises(DataplaneError, match=r"203\.0\.113\.100.* in .* come back"):
-        cut_connections(space, released)
+        cut_connections(sockets, space, released)
     assert len(listed(space)) == 1
-    cut_connections(space, released)
+    cut_connections(sockets, space, released)
     assert listed(space) == set()
 
 
-def test_what_ends_by_itself_meanwhile_is_no_error(space: str, tmp_path: Path) -> None:
+def test_what_ends_by_itself_meanwhile_is_no_error(space: str, tmp_path: Path, sockets: Sockets) -> None:
     fill(space, tmp_path, roles(GONE, VIP))
 
     def late(link: socket, kind: int, payloads: Sequence[bytes]) -> list[int]:
         return as_before_6_12(link, kind, payloads) + as_before_6_12(link, kind, payloads)
 
     with answering(late):
-        cut_connections(space, ended())
+        cut_connections(sockets, space, ended())
     assert listed(space) == set()
 
 
-def test_a_refusal_of_another_kind_is_told(space: str) -> None:
+@pytest.mark.parametrize("many", [1], indirect=True)
+def test_a_refusal_of_another_kind_is_told(space: str, tmp_path: Path, sockets: Sockets) -> None:
+    fill(space, tmp_path, roles(GONE, VIP))
     with answering(partial(refusing, errno.EPERM)), pytest.raises(DataplaneError, match=os.strerror(errno.EPERM)):
-        cut_connections(space, ended())
+        cut_connections(sockets, space, ended())

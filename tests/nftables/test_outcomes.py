@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -30,22 +29,13 @@ from vipnet_kernel import handles as handles_module
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import inventory
 from vipnet_kernel.namespaces import entered
-from vipnet_kernel.netlink import loopback_alias, ruleset_generation
+from vipnet_kernel.netlink import loopback_alias
+from vipnet_kernel.sockets import Sockets
 from vipnet_kernel.sysctls import read_sysctls
-from vipnet_nftables import nft
 from vipnet_nftables.announcements import Announcements
 from vipnet_nftables.entries import NativeEntry
 
 pytestmark = pytest.mark.root
-
-
-@pytest.mark.parametrize("end", ["kill -KILL $$", "echo 'netlink: Error: Could not process rule: No buffer space' >&2; exit 1"])
-def test_an_nft_that_cannot_tell_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    (tmp_path / "nft").write_text(f"#!/bin/sh\n{end}\n")
-    (tmp_path / "nft").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(DataplaneError, match="nft cannot tell whether it changed the rules of this namespace"):
-        nft.transact("", ["add table ip nothing"])
 
 
 def test_a_netlink_answer_that_is_lost_is_not_waited_for(handles: Handles, space: str) -> None:
@@ -99,7 +89,7 @@ def test_too_many_open_files_is_an_error_with_a_name(handles: Handles, space: st
     for question in (
         enter,
         lambda: run(["true"], stdin="x"),
-        lambda: ruleset_generation(""),
+        lambda: loopback_alias(""),
         lambda: read_sysctls("", ["ipv4/ip_forward"]),
         lambda: inventory(handles, space),
     ):
@@ -138,6 +128,6 @@ def test_a_refused_frame_is_an_error_with_a_name(lab: Lab) -> None:
     threads = threading.active_count()
     seams = [seam for seam in SEAMS if seam.name == "arp"]
     refused = pytest.raises(DataplaneError, match="cannot be announced on eth0")
-    with closing(Announcements()) as announcements, Injector(seams, point=0), refused:
+    with closing(Sockets()) as sockets, closing(Announcements(sockets)) as announcements, Injector(seams, point=0), refused:
         announcements.begin(lab.outside, "eth0", [1])
     assert threading.active_count() == threads

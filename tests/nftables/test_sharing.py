@@ -15,9 +15,11 @@ from vipnet.backend import BackendContext
 from vipnet.model import DEFAULT_VPC
 from vipnet.plan import diff
 from vipnet_kernel.netlink import ruleset_generation
+from vipnet_kernel.sockets import Sockets
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.names import bridge
+from vipnet_nftables.wire.links import linked
 
 pytestmark = pytest.mark.root
 
@@ -126,10 +128,11 @@ def test_a_bridge_that_somebody_left_half_made_is_finished(lab: Lab) -> None:
     assert read_sysctls(lab.host, [setting]) == {setting: "1"}
 
 
-def test_the_hosts_rules_go_with_the_last_bridge_in_one_transaction(lab: Lab) -> None:
+def test_the_hosts_rules_go_with_the_last_bridge_in_one_transaction(lab: Lab, sockets: Sockets) -> None:
     net = Subnet(DEFAULT_VPC)
     lab.apply(net.intents()[:1])
-    before = ruleset_generation(lab.host)
-    lab.apply([])
-    assert ruleset_generation(lab.host) == before + 1
+    with linked(sockets, lab.host) as link:
+        before = ruleset_generation(link)
+        lab.apply([])
+        assert ruleset_generation(link) == before + 1
     assert not nft(lab.host, "list", "ruleset")

@@ -24,7 +24,7 @@ from vipnet.testing.promises import EIP, EIP_GREEN, VIP, WORLD
 from vipnet.testing.real import RealProbe
 from vipnet.views import TraceView
 from vipnet_nftables import NftablesBackend
-from vipnet_nftables.entries import Element, Guard, NativeEntry, Skeleton
+from vipnet_nftables.entries import Count, Element, Guard, Nat, NativeEntry, Skeleton, Torn
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
 from vipnet_nftables.names import far_end, router_namespace
 from vipnet_nftables.port_entries import Attachment, Up
@@ -75,6 +75,8 @@ def kind_of(entry: NativeEntry) -> str:
             return f"{entry.family} {entry.set}"
         case Guard():
             return "bridge vn_bridges"
+        case Nat() | Count() | Torn():
+            return f"eip {next(entry.parts()).set}"
         case Skeleton():
             return f"rules {entry.kind}"
         case Namespace():
@@ -294,7 +296,9 @@ def traced() -> Iterator[Traced]:
             for vip in filter(None, (one.vip, one.vip6)):
                 probe.hold(server, vip)
         assert isinstance(cloud.backend, NftablesBackend)
-        yield Traced(cloud, probe, lab.host, tuple(cloud.backend.read().values()))
+        there = cloud.backend.read().values()
+        alone = [part for entry in there for part in (entry.parts() if isinstance(entry, Nat | Count) else [entry])]
+        yield Traced(cloud, probe, lab.host, tuple(alone))
 
 
 def _run(*words: str, fails: bool = False) -> None:
@@ -304,9 +308,9 @@ def _run(*words: str, fails: bool = False) -> None:
 def _harm(host: str, entry: NativeEntry, harm: str) -> None:
     """Take an entry away, or make it other than it should be, with the tools of an operator."""
     match entry:
-        case Element() | Guard():
-            where = entry.namespace if isinstance(entry, Element) and entry.namespace else host
-            _run("ip", "netns", "exec", where, "nft", entry.line("delete"))
+        case Element() | Guard() | Nat() | Count() | Torn():
+            for part in entry.parts():
+                _run("ip", "netns", "exec", part.namespace or host, "nft", part.line("delete"))
         case Skeleton():
             _run("ip", "netns", "exec", entry.namespace, "nft", "delete table ip vipnet")
         case Namespace():

@@ -32,7 +32,7 @@ class VandalisedSystem(NftablesSystem):
 
     def _damages_of_red(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
         host, installed = self.lab.host, backend.read()
-        router = next(entry.namespace for key, entry in installed.items() if key.endswith(f" ip vn_eip_vip {EIP}"))
+        router = next(entry.namespace for key, entry in installed.items() if key.endswith(f" eip {EIP}"))
         bridge = installed["attachment tap-a"].bridge
         leg = f"vns{bridge.removeprefix('vnb')}"
         far = names.far_end(router, leg)

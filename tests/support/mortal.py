@@ -176,11 +176,12 @@ def _warm(config: str) -> None:
     import pyroute2
     import seams
 
-    from vipnet_nftables import nft
-    from vipnet_nftables.ruleset import TABLES
+    from vipnet_nftables.ruleset import kinds
+    from vipnet_nftables.wire.objects import template
 
     del asyncio, pyroute2, seams
-    nft.kind_of(frozenset(), list(TABLES))
+    for kind in kinds():
+        template(kind)
     with Controller.open(config) as cloud:
         cloud.read()
     gc.collect()

@@ -10,6 +10,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vipnet.testing.injector import Kind, Seam, core_seams, raising
 from vipnet_kernel import arp, handles, namespaces, netlink, sysctls
+from vipnet_nftables.wire import asking, batch
 
 __all__ = ["SEAMS"]
 
@@ -33,6 +34,21 @@ SEAMS: tuple[Seam, ...] = (
         attribute="_exchange",
         refuse=_refused(errno.ENOBUFS),
         silence=raising(lambda: TimeoutError("timed out")),
+    ),
+    Seam(
+        name="ruleset",
+        owner=batch,
+        attribute="answered",
+        refuse=_refused(errno.ENOBUFS),
+        silence=raising(lambda: TimeoutError("timed out")),
+    ),
+    Seam(
+        name="question",
+        owner=asking,
+        attribute="exchanged",
+        refuse=_refused(errno.ENOBUFS),
+        silence=raising(lambda: TimeoutError("timed out")),
+        kinds=("fail", "timeout"),
     ),
     Seam(
         name="route",

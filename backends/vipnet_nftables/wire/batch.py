@@ -20,7 +20,7 @@ from typing import Final
 from vipnet_kernel.netlink import attribute, attributes
 from vipnet_nftables.wire import header
 
-__all__ = ["RETRIES", "Fault", "Message", "answered", "encoded", "prepare", "transacted", "which"]
+__all__ = ["RETRIES", "Fault", "Message", "answered", "encoded", "transacted", "which"]
 
 RETRIES: Final = frozenset({errno.ERESTART, errno.EINTR, errno.ENOBUFS, errno.EAGAIN})
 """Errors that say nothing against what was asked: the ruleset moved on meanwhile, or the kernel had no room just then."""
@@ -31,9 +31,6 @@ _KIND: Final = header.SUBSYS_NFTABLES << 8
 _ERROR: Final = 2
 _ERROR_BODY: Final = struct.Struct("=iIHHII")
 _ERROR_WORDS, _ERROR_OFFSET = 1, 2
-_ROOM_OUT, _ROOM_IN = 1 << 30, 8 << 20
-_SEND_BUFFER, _RECEIVE_BUFFER = 32, 33
-_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +50,6 @@ class Fault:
     code: int
     reason: str
     offset: int | None = None
-
-
-def prepare(link: socket.socket) -> socket.socket:
-    """Give a netfilter socket room for batches and for what is said of them; done once. Returns it."""
-    link.setsockopt(socket.SOL_SOCKET, _SEND_BUFFER, _ROOM_OUT)
-    link.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER, _ROOM_IN)
-    link.setsockopt(_NETLINK, _CAP_ACK, 1)
-    link.setsockopt(_NETLINK, _EXT_ACK, 1)
-    return link
 
 
 def transacted(link: socket.socket, messages: Sequence[Message], *, generation: int | None = None) -> list[Fault]:

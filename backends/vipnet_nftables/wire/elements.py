@@ -6,32 +6,31 @@ sent for it, but for what it counts (nf_tables_fill_setelem).
 
 from __future__ import annotations
 
-import errno
-import os
+import functools
 import socket
-import struct
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Final
 
 from vipnet_kernel.netlink import attribute, attributes
 from vipnet_nftables.wire import header
+from vipnet_nftables.wire.asking import GENMSG, asked, dumped, each
 from vipnet_nftables.wire.batch import Message
 
 __all__ = [
-    "InterruptedDumpError",
     "Limit",
     "SetElement",
     "adding",
     "by_key",
     "decoded",
+    "decoded_whole",
     "deleting",
-    "dumped",
+    "dumped_elements",
     "element_bytes",
     "element_count",
     "key_bytes",
+    "looked_up",
     "prefix",
     "replies",
 ]
@@ -40,10 +39,6 @@ TABLE: Final = "vipnet"
 MOST_BYTES: Final = 60_000
 """Of elements in a message: an attribute's length has 16 bits."""
 
-_HEADER: Final = struct.Struct("=IHHII")
-_KIND: Final = header.SUBSYS_NFTABLES << 8
-_GENMSG: Final = 4
-_ERROR, _DONE = 2, 3
 _KEYS_AT_ONCE: Final = 100
 """Answers to so many keys fit into a socket's default buffer."""
 _COMMENT: Final = 0
@@ -69,10 +64,6 @@ class SetElement:
     counted: tuple[int, int] | None = None
     limit: Limit | None = None
     comment: str = ""
-
-
-class InterruptedDumpError(Exception):
-    """What was dumped has changed meanwhile (NLM_F_DUMP_INTR): some of it may be missing or there twice."""
 
 
 # --------------------------------------------------------------------------------------------------- encoding
@@ -125,6 +116,7 @@ def deleting(family: str, name: str, elements: Sequence[bytes]) -> Iterator[tupl
     return _listed(header.DELSETELEM, 0, family, name, elements)
 
 
+@functools.lru_cache(64)
 def prefix(family: str, name: str) -> bytes:
     """How the payload of every message about elements of a set begins."""
     return (
@@ -136,17 +128,11 @@ def prefix(family: str, name: str) -> bytes:
 
 def _listed(kind: int, flags: int, family: str, name: str, elements: Sequence[bytes]) -> Iterator[tuple[Message, list[int]]]:
     begin = prefix(family, name)
-    at = 0
-    while at < len(elements):
-        some = elements[at : at + max(1, MOST_BYTES // len(elements[at]))]
-        body = b"".join(some)
-        while len(body) > MOST_BYTES:
-            some = some[: max(1, len(some) * MOST_BYTES // len(body) - 1)]
-            body = b"".join(some)
-        payload = begin + attribute(header.SET_ELEM_LIST_ELEMENTS, body)
-        ends = list(accumulate(map(len, some), initial=len(begin) + 4))[1:]
-        yield Message(kind, flags, payload), ends
-        at += len(some)
+    most = MOST_BYTES // max(map(len, elements), default=1)
+    for at in range(0, len(elements), most):
+        some = elements[at : at + most]
+        payload = begin + attribute(header.SET_ELEM_LIST_ELEMENTS, b"".join(some))
+        yield Message(kind, flags, payload), list(accumulate(map(len, some), initial=len(begin) + 4))[1:]
 
 
 def _value(kind: int, data: bytes) -> bytes:
@@ -181,6 +167,11 @@ def decoded(data: bytes) -> SetElement:
     )
 
 
+def decoded_whole(element: bytes) -> SetElement:
+    """The element of an encoded LIST_ELEM; raises as `decoded`."""
+    return decoded(element[4:])
+
+
 def _limit(numbers: dict[int, int]) -> Limit:
     over = bool(numbers.get(header.LIMIT_FLAGS, 0) & header.LIMIT_F_INV)
     return Limit(numbers[header.LIMIT_RATE], numbers[header.LIMIT_UNIT], numbers[header.LIMIT_BURST], over)
@@ -195,56 +186,44 @@ def _comment(data: bytes) -> str:
 
 
 def by_key(link: socket.socket, family: str, name: str, keys: Sequence[bytes]) -> dict[bytes, SetElement]:
-    """Those elements of a set that are there, by key. Raises OSError; FileNotFoundError too where there is no such set."""
-    found: dict[bytes, SetElement] = {}
-    begin = len(prefix(family, name)) - _GENMSG + 8  # up to the inside of the one LIST_ELEM
-    for key, reply in zip(keys, replies(link, family, name, [key_bytes(key) for key in keys]), strict=True):
-        if reply is not None:
-            found[key] = decoded(reply[begin:])
-    return found
+    """Those elements of a set that are there, by key; where there is no such set, none is. Raises OSError."""
+    there = looked_up(link, family, name, [key_bytes(key) for key in keys])
+    return {one.key: one for one in there if one is not None}
+
+
+def looked_up(link: socket.socket, family: str, name: str, elements: Sequence[bytes]) -> Iterator[SetElement | None]:
+    """Ask for elements as `replies` does; yield each as it is there. Raises OSError."""
+    begin = len(prefix(family, name)) - GENMSG + 8  # up to the inside of the one LIST_ELEM
+    return (None if reply is None else decoded(reply[begin:]) for reply in replies(link, family, name, elements))
 
 
 def replies(link: socket.socket, family: str, name: str, elements: Sequence[bytes]) -> Iterator[bytes | None]:
     """Ask for elements, encoded whole or by key; yield what the kernel says of each, behind nfgenmsg, None: it is not there.
 
-    The kernel stops at the first that is not there, and says so: O(1) each for those that are. Raises OSError.
+    The kernel stops at the first that is not there, and says so: O(1) each for those that are. Where there is no such set, none
+    is there. Raises OSError.
     """
     begin = prefix(family, name)
     at = 0
     while at < len(elements):
-        some = elements[at : at + _KEYS_AT_ONCE]
-        payload = begin + attribute(header.SET_ELEM_LIST_ELEMENTS, b"".join(some))
-        _send(link, header.GETSETELEM, payload, header.ACK)
-        answered, code = 0, 0
-        for kind, _, body in _received(link):
-            if kind == _ERROR:
-                code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
-                break
-            answered += 1
-            yield body[_GENMSG:]
-        if code == errno.ENOENT:
-            _require_set(link, family, name)
-            yield None
-            answered += 1
-        elif code:
-            raise OSError(code, os.strerror(code))
-        at += answered
+        question = begin + attribute(header.SET_ELEM_LIST_ELEMENTS, b"".join(elements[at : at + _KEYS_AT_ONCE]))
+        try:
+            for answer in asked(link, header.GETSETELEM, question):
+                at += 1
+                yield answer
+        except FileNotFoundError:
+            missing = 1 if _is_there(link, family, name) else len(elements) - at
+            yield from repeat(None, missing)
+            at += missing
 
 
-def dumped(link: socket.socket, family: str, name: str) -> Iterator[SetElement]:
-    """All elements of a set: quadratic in the kernel from some 100,000 on. Raises OSError; at its end InterruptedDumpError."""
-    _send(link, header.GETSETELEM, prefix(family, name), header.DUMP)
-    interrupted = False
-    for kind, flags, body in _received(link):
-        interrupted |= bool(flags & header.DUMP_INTR)
-        if kind == _DONE:
-            break
-        if kind == _ERROR:
-            code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
-            raise OSError(code, os.strerror(code))
-        yield from map(decoded, _each(attributes(body, _GENMSG)[header.SET_ELEM_LIST_ELEMENTS]))
-    if interrupted:
-        raise InterruptedDumpError
+def dumped_elements(link: socket.socket, family: str, name: str) -> Iterator[bytes]:
+    """All elements of a set, the inside of each: quadratic in the kernel from 100,000 on; without such a set none.
+
+    Raises OSError, at its end InterruptedDumpError.
+    """
+    for answer in dumped(link, header.GETSETELEM, prefix(family, name)):
+        yield from (element for _, element in each(attributes(answer)[header.SET_ELEM_LIST_ELEMENTS]))
 
 
 def element_count(link: socket.socket, family: str, name: str) -> int | None:
@@ -253,53 +232,14 @@ def element_count(link: socket.socket, family: str, name: str) -> int | None:
     return None if count is None else int.from_bytes(count, "big")
 
 
-def declared_size(link: socket.socket, family: str, name: str) -> int | None:
-    """For how many elements a set has room; None: it grows by itself. Raises OSError."""
-    size = attributes(_described(link, family, name).get(header.SET_DESC, b"")).get(header.SET_DESC_SIZE)
-    return None if size is None else int.from_bytes(size, "big")
-
-
-def _require_set(link: socket.socket, family: str, name: str) -> None:
-    """Raise FileNotFoundError where what is not there is the set itself."""
-    _described(link, family, name)
+def _is_there(link: socket.socket, family: str, name: str) -> bool:
+    try:
+        return bool(_described(link, family, name))
+    except FileNotFoundError:
+        return False
 
 
 def _described(link: socket.socket, family: str, name: str) -> dict[int, bytes]:
-    payload = (
-        bytes((header.FAMILIES[family], 0, 0, 0))
-        + attribute(header.SET_TABLE, f"{TABLE}\0".encode())
-        + attribute(header.SET_NAME, f"{name}\0".encode())
-    )
-    _send(link, header.GETSET, payload, 0)
-    for kind, _, body in _received(link):
-        if kind == _ERROR:
-            code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
-            raise OSError(code, f"set {family} {name}: {os.strerror(code)}")
-        return attributes(body, _GENMSG)
-    raise AssertionError("unreachable")
-
-
-def _each(data: bytes) -> Iterator[bytes]:
-    """The insides of the LIST_ELEMs of a list."""
-    at = 0
-    while at + 4 <= len(data):
-        length = int.from_bytes(data[at : at + 2], sys.byteorder)
-        if length < 4:
-            raise ValueError("an element of no length")
-        yield data[at + 4 : at + length]
-        at += (length + 3) & ~3
-
-
-def _send(link: socket.socket, kind: int, payload: bytes, flags: int) -> None:
-    link.send(_HEADER.pack(_HEADER.size + len(payload), _KIND | kind, header.REQUEST | flags, 1, 0) + payload)
-
-
-def _received(link: socket.socket) -> Iterator[tuple[int, int, bytes]]:
-    """Kind, flags and payload of what comes, until nobody asks for more."""
-    while True:
-        data = link.recv(1 << 18)
-        at = 0
-        while at + _HEADER.size <= len(data):
-            length, kind, flags, _, _ = _HEADER.unpack_from(data, at)
-            yield kind, flags, data[at + _HEADER.size : at + length]
-            at += max(_HEADER.size, (length + 3) & ~3)
+    where = attribute(header.SET_TABLE, f"{TABLE}\0".encode()) + attribute(header.SET_NAME, f"{name}\0".encode())
+    (answer,) = asked(link, header.GETSET, bytes((header.FAMILIES[family], 0, 0, 0)) + where)
+    return attributes(answer)

@@ -48,10 +48,42 @@ LIMIT_TYPE: Final = 4
 LIMIT_FLAGS: Final = 5
 LIMIT_PKT_BYTES: Final = 1
 LIMIT_F_INV: Final = 1
+SET_ELEM_FLAGS: Final = 3
+
+TABLE_NAME: Final = 1
+TABLE_FLAGS: Final = 2
+TABLE_F_OWNER: Final = 0x2
+TABLE_F_PERSIST: Final = 0x4
+
+CHAIN_TABLE: Final = 1
+CHAIN_NAME: Final = 3
+CHAIN_HOOK: Final = 4
+CHAIN_POLICY: Final = 5
+CHAIN_TYPE: Final = 7
+
+RULE_TABLE: Final = 1
+RULE_CHAIN: Final = 2
+RULE_EXPRESSIONS: Final = 4
+
 SET_TABLE: Final = 1
 SET_NAME: Final = 2
+SET_FLAGS: Final = 3
+SET_KEY_TYPE: Final = 4
+SET_KEY_LEN: Final = 5
+SET_DATA_TYPE: Final = 6
+SET_DATA_LEN: Final = 7
 SET_DESC: Final = 9
+SET_ID: Final = 10
+SET_TIMEOUT: Final = 11
+SET_GC_INTERVAL: Final = 12
+SET_USERDATA: Final = 13
+SET_OBJ_TYPE: Final = 15
+SET_EXPR: Final = 17
+SET_EXPRESSIONS: Final = 18
 SET_DESC_SIZE: Final = 1
+SET_ANONYMOUS: Final = 0x1
+
+LOOKUP_SET: Final = 1
 SET_COUNT: Final = 20
 """Elements in a set, said by newer kernels (6.18 does)."""
 
@@ -59,8 +91,12 @@ REQUEST: Final = 0x1
 ACK: Final = 0x4
 CREATE: Final = 0x400
 DUMP: Final = 0x300
+APPEND: Final = 0x800
 DUMP_INTR: Final = 0x10
 """Flags of a message, linux/netlink.h without NLM_F_."""
+
+ATTRIBUTE: Final = 0x3FFF
+"""The bits of an attribute's kind that are no marks, NLA_TYPE_MASK."""
 
 FAMILIES: Final = {"inet": 1, "ip": socket.AF_INET, "arp": 3, "bridge": socket.AF_BRIDGE, "ip6": socket.AF_INET6}
 """Families of tables by nft's words: NFPROTO_* of linux/netfilter.h."""

@@ -1,0 +1,24 @@
+"""Netlink sockets for rulesets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from vipnet.errors import DataplaneError
+from vipnet_kernel.netlink import NETFILTER
+from vipnet_kernel.sockets import Sockets
+
+__all__ = ["linked"]
+
+
+@contextmanager
+def linked(sockets: Sockets, namespace: str) -> Generator[socket.socket]:
+    """Have a socket of a namespace for the length of a `with` block. Raises DataplaneError when the kernel refuses."""
+    try:
+        with sockets.lent(namespace, NETFILTER) as link:
+            yield link
+    except OSError as error:
+        where = namespace or "this namespace"
+        raise DataplaneError(f"the rules of {where} cannot be reached: {error.strerror or error}") from error
