@@ -223,6 +223,16 @@ class Backend(ABC, Generic[E]):
         `apply` does so for what it brings; this is for what somebody brought who may have died before. Default: nothing.
         """
 
+    def is_prepared(self) -> bool:
+        """Whether there is nothing that `prepare` should do. Cheap; default: there is nothing ever. Raises DataplaneError."""
+        return True
+
+    def prepare(self) -> None:
+        """Do ahead of time what would hold some later change up, as to make room; nothing that is installed changes.
+
+        Called after a resync and while a watch has nothing else to do. Raises DataplaneError. Default: nothing.
+        """
+
     def versions(self) -> dict[str, str]:
         """Versions of the kernel and the tools in use, for `status`."""
         return {}

@@ -192,18 +192,27 @@ class Controller(Committer):
             if not drifted:
                 return Mended(_NOTHING)
             plan, aside = self._plane.recheck(self._topology, drifted)
-            if self._plane.is_synced and (stamp := self._plane.stamp()) != self._store.stamp():
-                self._store.finish([], stamp, Closing())
+            self._restamp()
             return Mended(plan, tuple(aside))
 
+    def _restamp(self) -> None:
+        """Leave word of what is installed now, for other processes."""
+        if self._plane.is_synced and (stamp := self._plane.stamp()) != self._store.stamp():
+            self._store.finish([], stamp, Closing())
+
     def _look_round(self, *, asks: bool) -> bool:
-        """Fold in what other processes did, and say, if asked, whether the data plane has changed; not while somebody works."""
+        """Fold in what other processes did, prepare the data plane for what may come, and say, if asked, whether it has changed;
+        not while somebody works."""
         if not self._lock.acquire(blocking=False):
             return False
         try:
             if self._open is not None:
                 return False
             self._refresh(with_pending=False)
+            if not self.backend.is_prepared():
+                with self._store.lock():
+                    self.backend.prepare()
+                    self._restamp()
             return asks and not self._plane.is_untouched()
         finally:
             self._lock.release()

@@ -171,6 +171,7 @@ class Plane:
         found += program_what_can(self.backend, steps)
         self.backend.flush(_released(pending))
         self.backend.announce(came.values())
+        self.backend.prepare()
         closing = self._closing(topology, pending)
         self.quarantined = tuple(_named(found, topology))
         self._synced, self._drifted = True, False

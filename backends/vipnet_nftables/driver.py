@@ -61,8 +61,8 @@ class NftablesBackend(Backend[NativeEntry]):
         self._host: str = context.options.get("namespace", "")
         self._owner = names.owner_mark(identity(self._host))
         self._handles = Handles()
-        self._rules = Rules(self._handles.sockets, self._host)
         self._memory = Memory(self._handles.sockets, self._host)
+        self._rules = Rules(self._handles.sockets, self._host, self._memory.committed)
         self._announcements = Announcements(self._handles.sockets)
         self._unannounced: dict[tuple[str, str], list[int]] = {}
 
@@ -157,6 +157,15 @@ class NftablesBackend(Backend[NativeEntry]):
         for router, items in by_router.items():
             if exists(router):
                 self._flush(router, items)
+
+    def is_prepared(self) -> bool:
+        """Whether every router has room for some more EIPs; only those are looked at that got some."""
+        return not self._rules.short()
+
+    def prepare(self) -> None:
+        """Give routers that are three quarters full room for more, so that no change has to wait for that."""
+        for router in self._rules.short():
+            self._rules.grow(router)
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel, nft and pyroute2."""

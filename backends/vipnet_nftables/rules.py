@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from vipnet.errors import DataplaneError
@@ -18,11 +19,13 @@ from vipnet_nftables.columns import ElementEntry
 from vipnet_nftables.entries import Guard, NativeEntry, Skeleton, target_of
 from vipnet_nftables.metering import told_of_loss
 from vipnet_nftables.operations import Operations, Part, blamed, carried, operations, remaining
+from vipnet_nftables.rooms import grow, is_full, room, sizes
 from vipnet_nftables.ruleset import HOST, TABLES, Kind
 from vipnet_nftables.wire.batch import RETRIES, Fault, Message, transacted
 from vipnet_nftables.wire.elements import adding
 from vipnet_nftables.wire.links import linked
-from vipnet_nftables.wire.objects import created, deleted, kind_of, read_declared, rebuilt, template
+from vipnet_nftables.wire.making import created, deleted, rebuilt
+from vipnet_nftables.wire.objects import kind_of, read_declared, template
 
 __all__ = ["HOST_SYSCTLS", "Rules", "is_host_intact"]
 
@@ -32,16 +35,22 @@ HOST_SYSCTLS = {f"bridge/bridge-nf-call-{family}tables": "0" for family in ("ip"
 _FAMILIES = ("bridge", "ip", "ip6", "arp")
 _TRIES: Final = 20
 
+_MENDS: Final = 2
+"""So often a transaction that is refused is sent again: there may be no room for it, and something of it be there already."""
+
 
 class Rules:
     """Applies steps to rulesets. The host's rules belong to no entry: they come with the first one and go with the last."""
 
-    __slots__ = ("_host", "_intact_at", "_sockets", "askers")
+    __slots__ = ("_committed", "_grew", "_host", "_intact_at", "_sockets", "askers")
 
-    def __init__(self, sockets: Sockets, host: str) -> None:
+    def __init__(self, sockets: Sockets, host: str, committed: Callable[[str], None]) -> None:
+        """`committed` is told the namespace of a transaction of ours that no step has asked for."""
         self._sockets = sockets
         self._host = host
+        self._committed = committed
         self._intact_at: int | None = None
+        self._grew: set[str] = set()
         self.askers = Askers()
 
     def apply(self, step: TargetPlan[NativeEntry]) -> dict[str, str]:
@@ -56,22 +65,44 @@ class Rules:
             return self._apply_router(namespace, step)
         return self._apply_host(step, comes=comes)
 
+    def short(self) -> list[str]:
+        """The routers that got EIPs and have little room for more."""
+        self._grew = {router for router in self._grew if exists(router) and self._is_short(router)}
+        return sorted(self._grew)
+
+    def grow(self, router: str) -> None:
+        """Give a router more room. Raises DataplaneError."""
+        with linked(self._sockets, router) as link:
+            self._grow(router, link, 0)
+
+    def _grow(self, namespace: str, link: socket.socket, more: int) -> None:
+        grow(link, more)
+        self._committed(namespace)
+
+    def _is_short(self, router: str) -> bool:
+        with linked(self._sockets, router) as link:
+            found = room(link)
+            return found is not None and found.is_short
+
     def _apply_host(self, step: TargetPlan[NativeEntry], *, comes: bool) -> dict[str, str]:
         if comes:
             _settle_host(self._host)
         with linked(self._sockets, self._host) as link:
             if not comes and any(isinstance(entry, Guard) for entry in step.delete) and _is_last(link, step):
                 return _without(link, step)
-            refused = _commit(link, step, HOST if comes and not self._is_intact(link) else None)
+            kind = HOST if comes and not self._is_intact(link) else None
+            refused = _commit(link, step, kind, partial(self._grow, self._host, link))
             self._intact_at = ruleset_generation(link) if comes and not refused else None
             return refused
 
     def _apply_router(self, namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         done = told_of_loss(self.askers.completed(namespace, step))
         with linked(self._sockets, namespace) as link:
-            refused = _commit(link, done, _skeleton(step))
+            refused = _commit(link, done, _skeleton(step), partial(self._grow, namespace, link))
         if not refused:
             self.askers.keep(done)
+            if step.create:
+                self._grew.add(namespace)
         return refused
 
     def _is_intact(self, link: socket.socket) -> bool:
@@ -101,16 +132,21 @@ def _skeleton(step: TargetPlan[NativeEntry]) -> Kind | None:
     return next((entry.kind for entry in comes if isinstance(entry, Skeleton)), None)
 
 
-def _commit(link: socket.socket, step: TargetPlan[NativeEntry], build: Kind | None) -> dict[str, str]:
+def _commit(
+    link: socket.socket, step: TargetPlan[NativeEntry], build: Kind | None, make_room: Callable[[int], None]
+) -> dict[str, str]:
     if any(isinstance(entry, Skeleton) for entry in step.delete):
         return _without(link, step)
     asked = operations(_goes(step), _comes(step))
-    if build is not None:
-        before, asked = _built(link, build, asked)
-        return _blame(*_sent(link, before, asked), step)
-    faults, parts = _sent(link, [], asked)
-    if faults:  # something was there already, or gone: look, and ask for the difference
-        faults, parts = _sent(link, [], remaining(link, asked))
+    before, left = ([], asked) if build is None else _built(link, build, asked)
+    faults, parts = _sent(link, before, left)
+    for _ in range(_MENDS):
+        if not faults:
+            break
+        if is_full(faults):
+            make_room(_mappings(asked))
+        before, left = ([], remaining(link, asked)) if build is None else _built(link, build, asked)
+        faults, parts = _sent(link, before, left)
     return _blame(faults, parts, step)
 
 
@@ -130,12 +166,18 @@ def _built(link: socket.socket, kind: Kind, asked: Operations) -> tuple[list[Mes
     """What makes the rules anew, and what is left to do then: in place, so that no counter misses a packet and no packet its way;
     or in new tables, which takes as long as a chain that goes and whose policy is to drop hangs on its hook without its rules."""
     wanted, there = template(kind), read_declared(link, TABLES[kind])
-    in_place = rebuilt(there, wanted)
+    in_place = rebuilt(there, wanted, sizes=sizes(_mappings(asked)))
     if in_place is not None:
         return in_place, remaining(link, asked)
     kept, left = carried(contents(link, TABLES[kind]), asked)
     elements = (message for (family, name), some in kept.items() for message, _ in adding(family, name, some))
-    return [*deleted(TABLES[kind]), *created(wanted), *elements], left
+    rooms = sizes(max(map(len, kept.values()), default=0) + _mappings(asked))
+    return [*deleted(TABLES[kind]), *created(wanted, sizes=rooms), *elements], left
+
+
+def _mappings(asked: Operations) -> int:
+    """How many EIPs come, at most."""
+    return max((len(column.elements) for column in asked.comes), default=0)
 
 
 def _without(link: socket.socket, step: TargetPlan[NativeEntry]) -> dict[str, str]:

@@ -28,7 +28,7 @@ __all__ = [
     "deleting",
     "dumped_elements",
     "element_bytes",
-    "element_count",
+    "filling",
     "key_bytes",
     "looked_up",
     "prefix",
@@ -226,10 +226,15 @@ def dumped_elements(link: socket.socket, family: str, name: str) -> Iterator[byt
         yield from (element for _, element in each(attributes(answer)[header.SET_ELEM_LIST_ELEMENTS]))
 
 
-def element_count(link: socket.socket, family: str, name: str) -> int | None:
-    """How many elements a set has, O(1); None: this kernel does not say. Raises OSError, FileNotFoundError without such a set."""
-    count = _described(link, family, name).get(header.SET_COUNT)
-    return None if count is None else int.from_bytes(count, "big")
+def filling(link: socket.socket, family: str, name: str) -> tuple[int, int | None]:
+    """How many elements a set can have, 0: it has no size, and how many it has, None: this kernel does not say. O(1).
+
+    Raises OSError, FileNotFoundError without such a set.
+    """
+    found = _described(link, family, name)
+    size = attributes(found.get(header.SET_DESC, b"")).get(header.SET_DESC_SIZE, b"")
+    count = found.get(header.SET_COUNT)
+    return int.from_bytes(size, "big"), None if count is None else int.from_bytes(count, "big")
 
 
 def _is_there(link: socket.socket, family: str, name: str) -> bool:

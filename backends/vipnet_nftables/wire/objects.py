@@ -1,4 +1,4 @@
-"""Tables, chains, sets and rules: read, compared, and made again from what was read.
+"""Tables, chains, sets and rules: read and compared.
 
 The declaration stays in nft's words, and nft translates it once, in a namespace that nobody sees. What the kernel then says of
 it is the template by which others are compared and made: the same attributes go both ways, but for those that only the
@@ -10,11 +10,10 @@ from __future__ import annotations
 import functools
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 from vipnet.errors import DataplaneError
@@ -24,12 +23,11 @@ from vipnet_kernel.netlink import NETFILTER, attribute, attributes, talking
 from vipnet_nftables.ruleset import TABLES, Kind, declaration
 from vipnet_nftables.wire import header
 from vipnet_nftables.wire.asking import InterruptedDumpError, asked, dumped, each
-from vipnet_nftables.wire.batch import Message
-from vipnet_nftables.wire.elements import TABLE, adding, dumped_elements
+from vipnet_nftables.wire.elements import TABLE, dumped_elements
 
-__all__ = ["Declared", "created", "deleted", "kind_of", "read_declared", "rebuilt", "template"]
+__all__ = ["Anonymous", "Declared", "Name", "kept", "kind_of", "of_family", "of_table", "read_declared", "template"]
 
-_Name = tuple[str, str]
+Name = tuple[str, str]
 """A family, and the name of a chain or set of our table of that family."""
 
 _LOOKS: Final = 5
@@ -70,11 +68,11 @@ class Declared:
     """
 
     families: frozenset[str]
-    chains: Mapping[_Name, bytes]
-    sets: Mapping[_Name, bytes]
-    rules: Mapping[_Name, tuple[bytes, ...]]
-    anonymous: Mapping[_Name, Anonymous]
-    sizes: Mapping[_Name, int] = field(compare=False)
+    chains: Mapping[Name, bytes]
+    sets: Mapping[Name, bytes]
+    rules: Mapping[Name, tuple[bytes, ...]]
+    anonymous: Mapping[Name, Anonymous]
+    sizes: Mapping[Name, int] = field(compare=False)
     flags: Mapping[str, int] = field(compare=False)
 
 
@@ -91,14 +89,14 @@ def read_declared(link: socket.socket, families: Sequence[str]) -> Declared:
 
 def _read(link: socket.socket, families: Sequence[str]) -> Declared:
     tables = {family: found for family in families if (found := _table(link, family)) is not None}
-    chains: dict[_Name, bytes] = {}
-    sets: dict[_Name, bytes] = {}
-    sizes: dict[_Name, int] = {}
-    hidden: dict[_Name, Anonymous] = {}
-    rules: dict[_Name, list[bytes]] = defaultdict(list)
+    chains: dict[Name, bytes] = {}
+    sets: dict[Name, bytes] = {}
+    sizes: dict[Name, int] = {}
+    hidden: dict[Name, Anonymous] = {}
+    rules: dict[Name, list[bytes]] = defaultdict(list)
     for family in tables:
         for found in _all(link, family, header.GETCHAIN, header.CHAIN_TABLE):
-            chains[family, _text(found[header.CHAIN_NAME])] = _kept(found, _KEPT_OF_CHAIN)
+            chains[family, _text(found[header.CHAIN_NAME])] = kept(found, _KEPT_OF_CHAIN)
         for found in _all(link, family, header.GETSET, header.SET_TABLE):
             name = family, _text(found[header.SET_NAME])
             if _number(found.get(header.SET_FLAGS)) & header.SET_ANONYMOUS:
@@ -106,7 +104,7 @@ def _read(link: socket.socket, families: Sequence[str]) -> Declared:
             else:
                 sets[name], sizes[name] = _unsized(found)
         for found in _all(link, family, header.GETRULE, header.RULE_TABLE):
-            rules[family, _text(found[header.RULE_CHAIN])].append(_kept(found, _KEPT_OF_RULE))
+            rules[family, _text(found[header.RULE_CHAIN])].append(kept(found, _KEPT_OF_RULE))
     flags = {family: _number(found.get(header.TABLE_FLAGS)) for family, found in tables.items()}
     ordered, anonymous = _renamed({name: rules[name] for name in sorted(rules)}, hidden)
     return Declared(frozenset(tables), chains, sets, ordered, anonymous, sizes, flags)
@@ -114,7 +112,7 @@ def _read(link: socket.socket, families: Sequence[str]) -> Declared:
 
 def _table(link: socket.socket, family: str) -> dict[int, bytes] | None:
     try:
-        (answer,) = asked(link, header.GETTABLE, _of_table(family, header.TABLE_NAME))
+        (answer,) = asked(link, header.GETTABLE, of_table(family, header.TABLE_NAME))
     except FileNotFoundError:
         return None
     return attributes(answer)
@@ -122,13 +120,13 @@ def _table(link: socket.socket, family: str) -> dict[int, bytes] | None:
 
 def _all(link: socket.socket, family: str, kind: int, table: int) -> list[dict[int, bytes]]:
     """All objects of a kind in our table."""
-    rows = map(attributes, dumped(link, kind, _of_table(family, table)))
+    rows = map(attributes, dumped(link, kind, of_table(family, table)))
     return [row for row in rows if _text(row[table]) == TABLE]  # kernels differ in whether they look at what is asked
 
 
-def _anonymous(link: socket.socket, name: _Name, found: Mapping[int, bytes]) -> Anonymous:
+def _anonymous(link: socket.socket, name: Name, found: Mapping[int, bytes]) -> Anonymous:
     elements = [attribute(header.LIST_ELEM, element) for element in dumped_elements(link, *name)]
-    rest = _kept(found, [kind for kind in _KEPT_OF_SET if kind != header.SET_NAME])
+    rest = kept(found, [kind for kind in _KEPT_OF_SET if kind != header.SET_NAME])
     return Anonymous(rest, tuple(sorted(elements, key=_by_interval)))
 
 
@@ -143,14 +141,14 @@ def _unsized(found: Mapping[int, bytes]) -> tuple[bytes, int]:
     described = attributes(found.get(header.SET_DESC, b""))
     size = _number(described.pop(header.SET_DESC_SIZE, None))
     rest = {**found, header.SET_DESC: b"".join(attribute(kind, data) for kind, data in described.items())}
-    return _kept(rest, [kind for kind in _KEPT_OF_SET if rest.get(kind)]), size
+    return kept(rest, [kind for kind in _KEPT_OF_SET if rest.get(kind)]), size
 
 
 def _renamed(
-    rules: Mapping[_Name, Sequence[bytes]], hidden: Mapping[_Name, Anonymous]
-) -> tuple[dict[_Name, tuple[bytes, ...]], dict[_Name, Anonymous]]:
+    rules: Mapping[Name, Sequence[bytes]], hidden: Mapping[Name, Anonymous]
+) -> tuple[dict[Name, tuple[bytes, ...]], dict[Name, Anonymous]]:
     """Call sets without a name by the order of the rules that they are of."""
-    anonymous: dict[_Name, Anonymous] = {}
+    anonymous: dict[Name, Anonymous] = {}
 
     def renamed(family: str, name: bytes) -> bytes:
         if (known := hidden.get((family, _text(name)))) is None:
@@ -167,7 +165,7 @@ def _with_sets(rule: bytes, renamed: Callable[[bytes], bytes]) -> bytes:
     """A rule whose lookups name other sets."""
     found = attributes(rule)
     expressions = (_expression(body, renamed) for _, body in each(found.get(header.RULE_EXPRESSIONS, b"")))
-    return _kept({**found, header.RULE_EXPRESSIONS: b"".join(expressions)}, _KEPT_OF_RULE)
+    return kept({**found, header.RULE_EXPRESSIONS: b"".join(expressions)}, _KEPT_OF_RULE)
 
 
 def _expression(body: bytes, renamed: Callable[[bytes], bytes]) -> bytes:
@@ -179,7 +177,8 @@ def _expression(body: bytes, renamed: Callable[[bytes], bytes]) -> bytes:
     return attribute(header.LIST_ELEM, b"".join(attribute(kind, value) for kind, value in found.items()))
 
 
-def _kept(found: Mapping[int, bytes], kinds: Iterable[int]) -> bytes:
+def kept(found: Mapping[int, bytes], kinds: Iterable[int]) -> bytes:
+    """Attributes of some kinds, in their order, encoded."""
     return b"".join(attribute(kind, found[kind]) for kind in kinds if kind in found)
 
 
@@ -191,11 +190,13 @@ def _text(data: bytes) -> str:
     return data.rstrip(b"\0").decode(errors="replace")
 
 
-def _of_table(family: str, table: int) -> bytes:
-    return _genmsg(family) + attribute(table, f"{TABLE}\0".encode())
+def of_table(family: str, table: int) -> bytes:
+    """How a payload begins that is about our table of a family; `table`: what its name is there."""
+    return of_family(family) + attribute(table, f"{TABLE}\0".encode())
 
 
-def _genmsg(family: str) -> bytes:
+def of_family(family: str) -> bytes:
+    """An nfgenmsg."""
     return bytes((header.FAMILIES[family], 0, 0, 0))
 
 
@@ -216,91 +217,3 @@ def template(kind: Kind) -> Declared:
 def kind_of(found: Declared, kinds: Iterable[Kind]) -> Kind | None:
     """Which kind's rules, all of them and nothing else, a namespace has."""
     return next((kind for kind in kinds if template(kind) == found), None)
-
-
-# --------------------------------------------------------------------------------------------------- making
-
-
-def created(wanted: Declared, *, sizes: Mapping[_Name, int] = MappingProxyType({}), flags: int = 0) -> list[Message]:
-    """What makes tables where there are none. `sizes`: for how many elements a set is to have room; `flags`: of the tables."""
-    return [
-        *(Message(header.NEWTABLE, header.CREATE, _named_table(family, flags)) for family in sorted(wanted.families)),
-        *(_made(header.NEWCHAIN, name, chain) for name, chain in wanted.chains.items()),
-        *(_made_set(name, found, at, sizes.get(name, 0)) for at, (name, found) in enumerate(wanted.sets.items())),
-        *_rules(wanted),
-    ]
-
-
-def rebuilt(found: Declared, wanted: Declared) -> list[Message] | None:
-    """What puts tables right in place, around sets that are as they should be, whose elements stay.
-
-    None where only new tables can do it: something that is wanted is there in another shape. A chain's policy is put right by
-    asking for it.
-    """
-    if not found.families or any(found.sets.get(name, one) != one for name, one in wanted.sets.items()):
-        return None
-    if any(_shape(found.chains.get(name, one)) != _shape(one) for name, one in wanted.chains.items()):
-        return None
-    families = sorted(wanted.families - found.families)
-    sets = {name: one for name, one in wanted.sets.items() if name not in found.sets}
-    surplus, empty = found.sets.keys() - wanted.sets, found.chains.keys() - wanted.chains
-    return [
-        *(Message(header.NEWTABLE, header.CREATE, _named_table(family, 0)) for family in families),
-        *(Message(header.DELRULE, 0, _of_table(family, header.RULE_TABLE)) for family in sorted(found.families)),
-        *(_gone(header.DELSET, header.SET_TABLE, header.SET_NAME, name) for name in surplus),  # maps lead to chains
-        *(_gone(header.DELCHAIN, header.CHAIN_TABLE, header.CHAIN_NAME, name) for name in empty),
-        *(_made(header.NEWCHAIN, name, one) for name, one in wanted.chains.items() if found.chains.get(name) != one),
-        *(_made_set(name, one, at, 0) for at, (name, one) in enumerate(sets.items())),
-        *_rules(wanted),
-    ]
-
-
-def deleted(families: Iterable[str]) -> list[Message]:
-    """What takes our tables away, and is no error where they are not."""
-    return [
-        message
-        for family in families
-        for message in (
-            Message(header.NEWTABLE, header.CREATE, _named_table(family, 0)),
-            Message(header.DELTABLE, 0, _of_table(family, header.TABLE_NAME)),
-        )
-    ]
-
-
-def _rules(wanted: Declared) -> Iterator[Message]:
-    for at, ((family, name), one) in enumerate(wanted.anonymous.items(), start=len(wanted.sets)):
-        named = attribute(header.SET_NAME, f"{name}\0".encode())
-        yield Message(header.NEWSET, header.CREATE, _genmsg(family) + one.attributes + named + _set_id(at))
-        yield from (message for message, _ in adding(family, name, one.elements))
-    for (family, _), rules in wanted.rules.items():
-        yield from (Message(header.NEWRULE, header.CREATE | header.APPEND, _genmsg(family) + rule) for rule in rules)
-
-
-def _named_table(family: str, flags: int) -> bytes:
-    return _of_table(family, header.TABLE_NAME) + (attribute(header.TABLE_FLAGS, flags.to_bytes(4, "big")) if flags else b"")
-
-
-def _made(kind: int, name: _Name, one: bytes) -> Message:
-    return Message(kind, header.CREATE, _genmsg(name[0]) + one)
-
-
-def _made_set(name: _Name, one: bytes, at: int, size: int) -> Message:
-    found = attributes(one)
-    if size:
-        room = attribute(header.SET_DESC_SIZE, size.to_bytes(4, "big"))
-        found[header.SET_DESC] = found.get(header.SET_DESC, b"") + room
-    return Message(header.NEWSET, header.CREATE, _genmsg(name[0]) + _kept(found, found) + _set_id(at))
-
-
-def _set_id(at: int) -> bytes:
-    """A number that is no other set's in the same transaction."""
-    return attribute(header.SET_ID, (at + 1).to_bytes(4, "big"))
-
-
-def _gone(kind: int, table: int, name: int, what: _Name) -> Message:
-    return Message(kind, 0, _of_table(what[0], table) + attribute(name, f"{what[1]}\0".encode()))
-
-
-def _shape(chain: bytes) -> dict[int, bytes]:
-    """What a chain is but for its policy."""
-    return {kind: data for kind, data in attributes(chain).items() if kind != header.CHAIN_POLICY}
