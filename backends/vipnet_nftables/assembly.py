@@ -21,7 +21,7 @@ from vipnet_nftables.wire.asking import InterruptedDumpError
 from vipnet_nftables.wire.elements import Limit, SetElement, decoded, dumped_elements
 from vipnet_nftables.wire.fields import layouts, unpacked
 
-__all__ = ["Found", "assembled", "contents", "limit_in_words"]
+__all__ = ["Found", "assembled", "contents", "dumped_set", "limit_in_words"]
 
 Found = Mapping[tuple[str, str], Mapping[bytes, SetElement]]
 """The elements of sets, by family and name of the set and by key."""
@@ -51,10 +51,11 @@ _EIP_OF: Final = {
 
 def contents(link: socket.socket, families: Sequence[str]) -> Found:
     """Read the elements of all sets of ours that a namespace has. Raises OSError and DataplaneError."""
-    return {where: there for where in layouts() if where[0] in families and (there := _dumped(link, *where))}
+    return {where: there for where in layouts() if where[0] in families and (there := dumped_set(link, *where))}
 
 
-def _dumped(link: socket.socket, family: str, name: str) -> dict[bytes, SetElement]:
+def dumped_set(link: socket.socket, family: str, name: str) -> dict[bytes, SetElement]:
+    """All elements of a set, by key. Raises OSError, and DataplaneError when others keep changing it."""
     for _ in range(_LOOKS):
         with suppress(InterruptedDumpError):
             return {one.key: one for one in map(decoded, dumped_elements(link, family, name))}

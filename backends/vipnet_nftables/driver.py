@@ -90,11 +90,11 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def read(self) -> dict[str, NativeEntry]:
         """Return every entry that is installed, in the host's namespace and in those that carry our mark."""
-        return dict(self._look().entries)
+        return dict(self._look({}).entries)
 
     def audit(self, expected: Mapping[str, NativeEntry]) -> dict[str, NativeEntry]:
-        """Read; what hangs on an interface that has not appeared yet counts as installed."""
-        reading = self._look()
+        """Read, elements by key; what hangs on an interface that has not appeared yet counts as installed."""
+        reading = self._look(expected)
         waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
         return {**reading.entries, **waiting}
 
@@ -227,9 +227,9 @@ class NftablesBackend(Backend[NativeEntry]):
         cut_connections(self._handles.sockets, router, {(item.eip, item.ip) for item in items if item.eip is not None})
         forget_neighbours(self._handles, router, {(item.version, item.ip, item.mac) for item in items if item.eip is None})
 
-    def _look(self) -> Reading:
+    def _look(self, expected: Mapping[str, NativeEntry]) -> Reading:
         before = self._memory.snapshot([self._host, *listed(names.NAMESPACE)])
-        reading = read_system(self._handles, self._host, self._owner)
+        reading = read_system(self._handles, self._host, self._owner, expected)
         self._rules.askers.learn(reading.askers)
         after = self._memory.snapshot([self._host, *reading.namespaces])
         self._memory.learn(after if after.items() <= before.items() else None)

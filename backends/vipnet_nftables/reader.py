@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,7 +19,7 @@ from vipnet_kernel.sockets import Sockets
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import names
 from vipnet_nftables.askers import is_asker
-from vipnet_nftables.assembly import assembled, contents
+from vipnet_nftables.columns import ElementEntry
 from vipnet_nftables.compiler import ROUTER_SYSCTLS, leg_sysctls
 from vipnet_nftables.entries import Count, Element, Guard, Nat, NativeEntry, Skeleton, Torn
 from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
@@ -26,6 +27,7 @@ from vipnet_nftables.port_entries import Attachment, Up
 from vipnet_nftables.route_entries import KINDS, PROTOCOL, ROUTE_TABLES, SCOPES, Route, Rule, word
 from vipnet_nftables.rules import is_host_intact
 from vipnet_nftables.ruleset import GATEWAY, HOST, TABLES, Kind, router_kind
+from vipnet_nftables.verification import verified
 from vipnet_nftables.wire.links import linked
 from vipnet_nftables.wire.objects import kind_of, read_declared
 
@@ -52,17 +54,20 @@ class Reading:
     askers: tuple[Element, ...]
 
 
-def read_system(handles: Handles, host: str, owner: str) -> Reading:
-    """Read the host's namespace and those that carry the owner's mark. Raises DataplaneError when one cannot be reached."""
+def read_system(handles: Handles, host: str, owner: str, expected: Mapping[str, NativeEntry]) -> Reading:
+    """Read the host's namespace and those that carry the owner's mark; elements that are expected are asked for by key.
+
+    Raises DataplaneError when one cannot be reached.
+    """
     handles.sweep()
     around = Inventory(list_links(host), (), ())
     own = {name: found for name in listed(names.NAMESPACE) if (found := _own(handles, name, owner)) is not None}
-    near = dict(_near_ends(own))
+    near, elements = dict(_near_ends(own)), _elements(expected)
     everything = chain(
         _host_links(around),
         _legs(around, own, near),
-        _host_rules(handles.sockets, host),
-        *(_namespace(handles, name, owner, _without_orphans(found, near)) for name, found in own.items()),
+        _host_rules(handles.sockets, host, elements[""]),
+        *(_namespace(handles, name, owner, _without_orphans(found, near), elements[name]) for name, found in own.items()),
     )
     entries = {entry.key: entry for entry in everything}
     askers = tuple(entry for entry in entries.values() if isinstance(entry, Element) and is_asker(entry))
@@ -88,15 +93,16 @@ def read_places(
     behind = {leg.far_namespace for leg in legs if leg.namespace in spaces and leg.far_namespace}
     seen = own | {name: found for name in (spaces | behind) - own.keys() if (found := _own(handles, name, owner)) is not None}
     near, leads_to = dict(_near_ends(seen)), {leg.far: leg.namespace for leg in legs}
+    elements = _elements(expected)
     read = [
         *(entry for entry in _legs(around, seen, near) if _leads_to(entry, leads_to) in spaces),
         *chain.from_iterable(
-            _namespace(handles, name, owner, _without_orphans(found, {*near, *leads_to}))
+            _namespace(handles, name, owner, _without_orphans(found, {*near, *leads_to}), elements[name])
             for name, found in seen.items()
             if name in spaces
         ),
         *(one for name in seen.keys() - spaces for one in _addresses(name, seen[name]) if leads_to.get(one.device) in spaces),
-        *((*_host_links(around), *_host_rules(handles.sockets, host)) if names.HOST in places else ()),
+        *((*_host_links(around), *_host_rules(handles.sockets, host, elements[""])) if names.HOST in places else ()),
     ]
     host_too = names.HOST in places
     entries = {key: entry for key, entry in expected.items() if not _is_within(entry, spaces, leads_to, host=host_too)}
@@ -105,6 +111,15 @@ def read_places(
     for asker in askers:
         del entries[asker.key]
     return Reading(entries, tuple(spaces), frozenset(around.links), askers)
+
+
+def _elements(expected: Mapping[str, NativeEntry]) -> Mapping[str, list[ElementEntry]]:
+    """The entries that are elements of sets, by namespace, "": the host's."""
+    found: dict[str, list[ElementEntry]] = defaultdict(list)
+    for entry in expected.values():
+        if isinstance(entry, ElementEntry):
+            found["" if isinstance(entry, Guard) else entry.namespace].append(entry)
+    return found
 
 
 def _is_joined(leg: Veth, there: Inventory) -> bool:
@@ -217,13 +232,15 @@ def _far_ends(around: Inventory, own: Mapping[str, Inventory]) -> Iterator[tuple
             yield from ((namespace, link) for link in found.links.values() if names.TRANSIT_END.fullmatch(link.name))
 
 
-def _namespace(handles: Handles, name: str, owner: str, found: Inventory) -> Iterator[NativeEntry]:
+def _namespace(
+    handles: Handles, name: str, owner: str, found: Inventory, elements: Collection[ElementEntry]
+) -> Iterator[NativeEntry]:
     yield Namespace(name, owner)
     yield from _addresses(name, found)
     yield from routes_of(name, found)
     yield from rules_of(name, found)
     yield from _settings(name, found)
-    yield from _rules(handles.sockets, name)
+    yield from _rules(handles.sockets, name, elements)
 
 
 def _addresses(name: str, found: Inventory) -> Iterator[Address]:
@@ -270,20 +287,18 @@ def _settings(name: str, found: Inventory) -> Iterator[Sysctl]:
         yield Sysctl(name, setting, value, legs.get(setting, ""))
 
 
-def _rules(sockets: Sockets, name: str) -> Iterator[NativeEntry]:
+def _rules(sockets: Sockets, name: str, elements: Collection[ElementEntry]) -> Iterator[NativeEntry]:
     kinds: tuple[Kind, ...] = (GATEWAY,) if names.GATEWAY.fullmatch(name) else _ROUTERS
     families = TABLES[kinds[0]]
     with linked(sockets, name) as link:
         there = read_declared(link, families)
-        if not there.families:
-            return
-        found = contents(link, families)
-    yield Skeleton(name, kind_of(there, kinds))
-    yield from assembled(name, found)
+        if there.families:
+            yield Skeleton(name, kind_of(there, kinds))
+            yield from verified(link, families, name, elements)
 
 
-def _host_rules(sockets: Sockets, host: str) -> Iterator[NativeEntry]:
+def _host_rules(sockets: Sockets, host: str, elements: Collection[ElementEntry]) -> Iterator[NativeEntry]:
     with linked(sockets, host) as link:
-        found = list(assembled("", contents(link, TABLES[HOST])))
+        found = list(verified(link, TABLES[HOST], "", elements))
     intact = bool(found) and is_host_intact(sockets, host)
-    yield from (replace(entry, intact=intact) if isinstance(entry, Guard) else entry for entry in found)
+    yield from found if intact else (replace(entry, intact=False) if isinstance(entry, Guard) else entry for entry in found)

@@ -22,6 +22,7 @@ __all__ = [
     "Limit",
     "SetElement",
     "adding",
+    "agreements",
     "by_key",
     "decoded",
     "decoded_whole",
@@ -149,6 +150,13 @@ def _counter(packets: int, octets: int) -> bytes:
     return _expression("counter", counted + attribute(header.COUNTER_PACKETS, packets.to_bytes(8, "big")))
 
 
+_COUNTER_AT: Final = 12
+"""Where an element's counter is, behind the key of 4 bytes."""
+_COUNTER_END: Final = _COUNTER_AT + len(_counter(0, 0))
+_COUNTER: Final = _counter(0, 0)[:24]
+"""How a counter begins, up to how many bytes it has counted."""
+
+
 # --------------------------------------------------------------------------------------------------- decoding
 
 
@@ -191,10 +199,35 @@ def by_key(link: socket.socket, family: str, name: str, keys: Sequence[bytes]) -
     return {one.key: one for one in there if one is not None}
 
 
+def agreements(link: socket.socket, family: str, name: str, elements: Sequence[bytes]) -> Iterator[SetElement | bool | None]:
+    """Ask for encoded elements; yield True for one that is there as it is encoded, whatever it has counted.
+
+    Else as `looked_up`.
+    """
+    begin = _inside(family, name)
+    for element, reply in zip(elements, replies(link, family, name, elements), strict=True):
+        if reply is None:
+            yield None
+        elif reply.endswith(inside := element[4:], begin) and len(reply) - begin == len(inside):
+            yield True
+        else:
+            yield _bare(reply[begin:]) == inside or decoded(reply[begin:])
+
+
+def _bare(inside: bytes) -> bytes:
+    """An element of an IPv4 address without its counter."""
+    return inside[:_COUNTER_AT] + inside[_COUNTER_END:] if inside.startswith(_COUNTER, _COUNTER_AT) else inside
+
+
 def looked_up(link: socket.socket, family: str, name: str, elements: Sequence[bytes]) -> Iterator[SetElement | None]:
     """Ask for elements as `replies` does; yield each as it is there. Raises OSError."""
-    begin = len(prefix(family, name)) - GENMSG + 8  # up to the inside of the one LIST_ELEM
+    begin = _inside(family, name)
     return (None if reply is None else decoded(reply[begin:]) for reply in replies(link, family, name, elements))
+
+
+def _inside(family: str, name: str) -> int:
+    """Where in a reply the inside of its one LIST_ELEM begins."""
+    return len(prefix(family, name)) - GENMSG + 8
 
 
 def replies(link: socket.socket, family: str, name: str, elements: Sequence[bytes]) -> Iterator[bytes | None]:
