@@ -53,9 +53,9 @@ def cold(report: Report, eips: int, repeats: int) -> None:
     ours, theirs, floor, compiled = list[float](), list[float](), list[float](), list[float]()
     for repeat in range(repeats):
         report.calibrate()
-        sent = _cold_ours(eips, ours, compiled)
+        sent, declared = _cold_ours(eips, ours, compiled)
         report.calibrate()
-        _cold_nft(eips, theirs, compare=repeat == 0 and eips <= _COMPARED)
+        _cold_nft(eips, declared, theirs, compare=repeat == 0 and eips <= _COMPARED)
         if sent:
             report.calibrate()
             _cold_floor(sent, floor)
@@ -121,7 +121,8 @@ def _added(contestant: str, eips: int) -> float:
     return float(json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)["added_mb"])
 
 
-def _cold_ours(eips: int, times: list[float], compiled: list[float]) -> list[bytes]:
+def _cold_ours(eips: int, times: list[float], compiled: list[float]) -> tuple[list[bytes], str]:
+    """The transactions that were sent, and the tables that are there then as nft declares them, sizes of maps and all."""
     with Scene() as scene:
         mappings = scene.mappings(0, eips)
         with recorded() as sent:
@@ -131,13 +132,13 @@ def _cold_ours(eips: int, times: list[float], compiled: list[float]) -> list[byt
             scene.carry_out(steps)
             times.append(time.perf_counter() - begun)
         compiled.append(middle - begun)
-        return [unconditional(one) for one in sent]
+        return [unconditional(one) for one in sent], nft(scene.router, "-t", "list", "ruleset")
 
 
-def _cold_nft(eips: int, times: list[float], *, compare: bool) -> None:
+def _cold_nft(eips: int, declared: str, times: list[float], *, compare: bool) -> None:
     with Scene() as scene, tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
         entries = scene.backend.compile(scene.mappings(0, eips))
-        file.write(grouped(in_words(entries.values())))
+        file.write(f"flush ruleset\n{declared}{grouped(in_words(entries.values()))}")
         file.flush()
         timed(times, nft, scene.router, "-f", file.name)
         if compare:

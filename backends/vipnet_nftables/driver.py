@@ -61,8 +61,8 @@ class NftablesBackend(Backend[NativeEntry]):
         self._host: str = context.options.get("namespace", "")
         self._owner = names.owner_mark(identity(self._host))
         self._handles = Handles()
+        self._rules = Rules(self._handles.sockets, self._host)
         self._memory = Memory(self._handles.sockets, self._host)
-        self._rules = Rules(self._handles.sockets, self._host, self._memory.committed)
         self._announcements = Announcements(self._handles.sockets)
         self._unannounced: dict[tuple[str, str], list[int]] = {}
 
@@ -166,6 +166,7 @@ class NftablesBackend(Backend[NativeEntry]):
         """Give routers that are three quarters full room for more, so that no change has to wait for that."""
         for router in self._rules.short():
             self._rules.grow(router)
+            self._memory.committed(router)
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel, nft and pyroute2."""

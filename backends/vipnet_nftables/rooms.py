@@ -17,12 +17,12 @@ from vipnet.errors import DataplaneError
 from vipnet_kernel.netlink import attribute, ruleset_generation
 from vipnet_nftables.wire import header
 from vipnet_nftables.wire.asking import InterruptedDumpError
-from vipnet_nftables.wire.batch import RETRIES, Fault, Message, transacted
+from vipnet_nftables.wire.batch import Fault, Message
 from vipnet_nftables.wire.elements import dumped_elements, filling
 from vipnet_nftables.wire.making import resized
 from vipnet_nftables.wire.objects import Name, read_declared
 
-__all__ = ["Room", "grow", "is_full", "room", "sizes"]
+__all__ = ["Room", "is_full", "larger", "room", "sizes"]
 
 _SIZED: Final[tuple[Name, ...]] = (
     ("ip", "vn_eip_vip"),
@@ -46,6 +46,10 @@ class Room(NamedTuple):
         """Whether it is time for more."""
         return 4 * self.taken >= 3 * self.size > 0
 
+    def holds(self, more: int) -> bool:
+        """Whether there is room for so many more."""
+        return not self.size or self.taken + more <= self.size
+
 
 def sizes(eips: int) -> Mapping[Name, int]:
     """The sizes of a router's maps, by set, that are to hold so many EIPs, and as many again."""
@@ -65,20 +69,17 @@ def room(link: socket.socket) -> Room | None:
     return None
 
 
-def grow(link: socket.socket, more: int) -> None:
-    """Give a router's maps room for so many more EIPs: new ones, filled, take the place of the old ones in one transaction.
+def larger(link: socket.socket, more: int) -> tuple[list[Message], int]:
+    """What gives a router's maps room for so many more EIPs, in the transaction that brings them, and the ruleset's generation.
 
-    Raises OSError, and DataplaneError when the kernel refuses or others keep changing them.
+    New maps, filled, take the place of the old ones; they hold what the old ones do as long as the generation is that.
+    Raises OSError, and DataplaneError when others keep changing the rules.
     """
     for _ in range(_LOOKS):
-        generation = ruleset_generation(link)
         with suppress(InterruptedDumpError):
-            faults = transacted(link, _larger(link, more), generation=generation)
-            if not faults:
-                return
-            if faults[0].code not in RETRIES:
-                raise DataplaneError(f"there is no more room for EIPs: {faults[0].reason}")
-    raise DataplaneError("there is no more room for EIPs: others keep changing the rules")
+            generation = ruleset_generation(link)
+            return _larger(link, more), generation
+    raise DataplaneError("there is no more room for EIPs, and none can be made: others keep changing the rules")
 
 
 def _larger(link: socket.socket, more: int) -> list[Message]:

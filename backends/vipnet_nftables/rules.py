@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Final
 
 from vipnet.errors import DataplaneError
@@ -19,7 +18,7 @@ from vipnet_nftables.columns import ElementEntry
 from vipnet_nftables.entries import Guard, NativeEntry, Skeleton, target_of
 from vipnet_nftables.metering import told_of_loss
 from vipnet_nftables.operations import Operations, Part, blamed, carried, operations, remaining
-from vipnet_nftables.rooms import grow, is_full, room, sizes
+from vipnet_nftables.rooms import is_full, larger, room, sizes
 from vipnet_nftables.ruleset import HOST, TABLES, Kind
 from vipnet_nftables.wire.batch import RETRIES, Fault, Message, transacted
 from vipnet_nftables.wire.elements import adding
@@ -35,6 +34,9 @@ HOST_SYSCTLS = {f"bridge/bridge-nf-call-{family}tables": "0" for family in ("ip"
 _FAMILIES = ("bridge", "ip", "ip6", "arp")
 _TRIES: Final = 20
 
+_MANY: Final = 256
+"""So many EIPs at once are asked room for beforehand: to send them in vain takes longer than to ask."""
+
 _MENDS: Final = 2
 """So often a transaction that is refused is sent again: there may be no room for it, and something of it be there already."""
 
@@ -42,13 +44,11 @@ _MENDS: Final = 2
 class Rules:
     """Applies steps to rulesets. The host's rules belong to no entry: they come with the first one and go with the last."""
 
-    __slots__ = ("_committed", "_grew", "_host", "_intact_at", "_sockets", "askers")
+    __slots__ = ("_grew", "_host", "_intact_at", "_sockets", "askers")
 
-    def __init__(self, sockets: Sockets, host: str, committed: Callable[[str], None]) -> None:
-        """`committed` is told the namespace of a transaction of ours that no step has asked for."""
+    def __init__(self, sockets: Sockets, host: str) -> None:
         self._sockets = sockets
         self._host = host
-        self._committed = committed
         self._intact_at: int | None = None
         self._grew: set[str] = set()
         self.askers = Askers()
@@ -73,11 +73,8 @@ class Rules:
     def grow(self, router: str) -> None:
         """Give a router more room. Raises DataplaneError."""
         with linked(self._sockets, router) as link:
-            self._grow(router, link, 0)
-
-    def _grow(self, namespace: str, link: socket.socket, more: int) -> None:
-        grow(link, more)
-        self._committed(namespace)
+            if faults := _resized(link, Operations())[0]:
+                raise DataplaneError(f"the maps of {router} cannot be given more room: {faults[0].reason}")
 
     def _is_short(self, router: str) -> bool:
         with linked(self._sockets, router) as link:
@@ -90,15 +87,14 @@ class Rules:
         with linked(self._sockets, self._host) as link:
             if not comes and any(isinstance(entry, Guard) for entry in step.delete) and _is_last(link, step):
                 return _without(link, step)
-            kind = HOST if comes and not self._is_intact(link) else None
-            refused = _commit(link, step, kind, partial(self._grow, self._host, link))
+            refused = _commit(link, step, HOST if comes and not self._is_intact(link) else None)
             self._intact_at = ruleset_generation(link) if comes and not refused else None
             return refused
 
     def _apply_router(self, namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         done = told_of_loss(self.askers.completed(namespace, step))
         with linked(self._sockets, namespace) as link:
-            refused = _commit(link, done, _skeleton(step), partial(self._grow, namespace, link))
+            refused = _commit(link, done, _skeleton(step))
         if not refused:
             self.askers.keep(done)
             if step.create:
@@ -132,47 +128,73 @@ def _skeleton(step: TargetPlan[NativeEntry]) -> Kind | None:
     return next((entry.kind for entry in comes if isinstance(entry, Skeleton)), None)
 
 
-def _commit(
-    link: socket.socket, step: TargetPlan[NativeEntry], build: Kind | None, make_room: Callable[[int], None]
-) -> dict[str, str]:
+def _commit(link: socket.socket, step: TargetPlan[NativeEntry], build: Kind | None) -> dict[str, str]:
     if any(isinstance(entry, Skeleton) for entry in step.delete):
         return _without(link, step)
     asked = operations(_goes(step), _comes(step))
-    before, left = ([], asked) if build is None else _built(link, build, asked)
-    faults, parts = _sent(link, before, left)
+    if build is not None:
+        return _blame(*_built(link, build, asked), step)
+    send = _added if _has_room(link, asked) else _resized
+    faults, parts = send(link, asked)
     for _ in range(_MENDS):
         if not faults:
             break
         if is_full(faults):
-            make_room(_mappings(asked))
-        before, left = ([], remaining(link, asked)) if build is None else _built(link, build, asked)
-        faults, parts = _sent(link, before, left)
+            send = _resized
+        else:  # something was there already, or gone: look, and ask for the difference
+            asked = remaining(link, asked)
+        faults, parts = send(link, asked)
     return _blame(faults, parts, step)
 
 
-def _sent(link: socket.socket, before: Sequence[Message], asked: Operations) -> tuple[list[Fault], list[Part]]:
+def _has_room(link: socket.socket, asked: Operations) -> bool:
+    """Whether there is room for what comes, as far as it is worth asking: where it is little, there mostly is."""
+    more = _mappings(asked)
+    return more < _MANY or (found := room(link)) is None or found.holds(more)
+
+
+def _sent(
+    link: socket.socket, before: Sequence[Message], asked: Operations, *, generation: int | None = None
+) -> tuple[list[Fault], list[Part]]:
     """Commit messages and operations; what hinders, and of what the parts of each message are."""
     messages, parts = asked.messages()
     together = [*before, *messages]
-    faults = transacted(link, together)
+    faults = transacted(link, together, generation=generation)
     for _ in range(_TRIES):
-        if not faults or any(fault.code not in RETRIES for fault in faults):
+        if not faults or any(fault.code not in RETRIES for fault in faults) or generation is not None:
             return faults, [*(([], []) for _ in before), *parts]
         faults = transacted(link, together)
     raise DataplaneError(f"the kernel puts a transaction off again and again: {faults[0].reason}")
 
 
-def _built(link: socket.socket, kind: Kind, asked: Operations) -> tuple[list[Message], Operations]:
-    """What makes the rules anew, and what is left to do then: in place, so that no counter misses a packet and no packet its way;
+def _added(link: socket.socket, asked: Operations) -> tuple[list[Fault], list[Part]]:
+    """Commit operations."""
+    return _sent(link, [], asked)
+
+
+def _resized(link: socket.socket, asked: Operations) -> tuple[list[Fault], list[Part]]:
+    """Commit operations together with room for them."""
+    for _ in range(_TRIES):
+        before, generation = larger(link, _mappings(asked))
+        faults, parts = _sent(link, before, asked, generation=generation)
+        if not faults or any(fault.code not in RETRIES for fault in faults):
+            return faults, parts
+    raise DataplaneError("there is no more room for EIPs, and none can be made: others keep changing the rules")
+
+
+def _built(link: socket.socket, kind: Kind, asked: Operations) -> tuple[list[Fault], list[Part]]:
+    """Make the rules anew, and do what is left to do then: in place, so that no counter misses a packet and no packet its way;
     or in new tables, which takes as long as a chain that goes and whose policy is to drop hangs on its hook without its rules."""
     wanted, there = template(kind), read_declared(link, TABLES[kind])
     in_place = rebuilt(there, wanted, sizes=sizes(_mappings(asked)))
     if in_place is not None:
-        return in_place, remaining(link, asked)
+        faults, parts = _sent(link, in_place, remaining(link, asked))
+        if not is_full(faults):
+            return faults, parts
     kept, left = carried(contents(link, TABLES[kind]), asked)
     elements = (message for (family, name), some in kept.items() for message, _ in adding(family, name, some))
     rooms = sizes(max(map(len, kept.values()), default=0) + _mappings(asked))
-    return [*deleted(TABLES[kind]), *created(wanted, sizes=rooms), *elements], left
+    return _sent(link, [*deleted(TABLES[kind]), *created(wanted, sizes=rooms), *elements], left)
 
 
 def _mappings(asked: Operations) -> int:
