@@ -243,7 +243,11 @@ class Committer(AllVerbs):
     def _mark(self, done: Programmed) -> None:
         """Mark what is programmed. Before the last steps there is no stamp: who dies at them leaves them to a resync."""
         stamp = "" if done.last else self._plane.stamp()
-        self._store.finish([pending.revision for pending in self._pending], stamp, done.closing)
+        try:
+            self._store.finish([pending.revision for pending in self._pending], stamp, done.closing)
+        except BaseException:  # it may be marked all the same, and the last steps are still to be done
+            self._plane.doubt()
+            raise
         self._pending = []
 
     def _conclude(self, done: Programmed) -> list[Quarantined]:

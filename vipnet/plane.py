@@ -127,6 +127,10 @@ class Plane:
         """Whether this process has seen all of it, and left it as it should be."""
         return self._synced
 
+    def doubt(self) -> None:
+        """Take what is installed for unknown: the next resync looks."""
+        self._synced = False
+
     def stamp(self) -> str:
         """Name what is installed, for other processes; "" while they are to look, or to try again what was set aside."""
         return "" if self.quarantined else self.backend.stamp()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -26,6 +26,7 @@ __all__ = ["Announcements", "answered_for"]
 
 _REPEATS = 2
 _APART = 1.0
+_AT_ONCE = 100
 _GATHERED = 0.05
 
 
@@ -44,13 +45,18 @@ class Announcements:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def begin(self, router: str, leg: str, eips: Collection[int]) -> None:
-        """Announce EIPs on a leg, now and twice more. Raises DataplaneError when the leg is not there or down."""
+    def begin(self, router: str, leg: str, eips: Sequence[int]) -> None:
+        """Announce EIPs on a leg, now and twice more. Raises DataplaneError when the leg is not there or down.
+
+        Of many, most are left to the thread: an announcement takes as long as it takes to program what it is about.
+        """
+        first, rest = frozenset(eips[:_AT_ONCE]), frozenset(eips[_AT_ONCE:])
         with self._news:
-            self._announcer.announce(router, leg, eips)
-            now, sleeps = time.monotonic(), not self._due
-            for repeat in range(1, _REPEATS + 1):
-                heappush(self._due, (now + _APART * repeat, next(self._turn), router, leg, frozenset(eips)))
+            self._announcer.announce(router, leg, first)
+            now, sleeps = time.monotonic(), not self._due or bool(rest)
+            for repeat in range(_REPEATS + 1):
+                if some := first | rest if repeat else rest:
+                    heappush(self._due, (now + _APART * repeat, next(self._turn), router, leg, some))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._repeat, name="vipnet-announcements", daemon=True)
                 self._thread.start()
@@ -71,7 +77,7 @@ class Announcements:
             self._announcer.forget(router)
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Say nothing more than what nobody has heard yet."""
         with self._news:
             self._closed = True
             self._news.notify()
@@ -82,7 +88,7 @@ class Announcements:
     def _repeat(self) -> None:
         while (due := self._next()) is not None:
             for (router, leg), eips in due.items():
-                with suppress(DataplaneError):  # the first was sent; a router that has gone since announces nothing
+                with suppress(DataplaneError):  # a router that has gone since announces nothing
                     self._announce_again(router, leg, eips)
 
     def _next(self) -> dict[tuple[str, str], set[int]] | None:
@@ -95,7 +101,7 @@ class Announcements:
                     self._news.wait(pause)
                 else:
                     return self._taken(time.monotonic())
-        return None
+            return self._taken(time.monotonic()) or None
 
     def _taken(self, now: float) -> dict[tuple[str, str], set[int]]:
         due: dict[tuple[str, str], set[int]] = defaultdict(set)

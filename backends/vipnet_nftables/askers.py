@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from vipnet.addresses import format_ip4
+from vipnet.addresses import format_ip4, ip_of
 from vipnet.plan import TargetPlan
 from vipnet_kernel.netlink import NETFILTER, talking
+from vipnet_nftables import names
 from vipnet_nftables.entries import Element, Nat, NativeEntry, Skeleton
 from vipnet_nftables.wire.elements import decoded, dumped_elements
 from vipnet_nftables.wire.fields import unpacked
@@ -40,12 +41,13 @@ class Askers:
         went = _answered([*step.delete, *(old for old, _ in others)])
         create: list[NativeEntry] = []
         delete: list[NativeEntry] = []
-        for leg in {*came, *went}:
-            known = self._known.get((namespace, leg))
-            chosen = next(iter(came.get(leg, ())), None)
-            if known is not None and known in went.get(leg, ()):
+        for uplink in {*came, *went}:
+            leg = f'"{names.uplink_leg(uplink)}"'
+            known, gone = self._known.get((namespace, leg)), went.get(uplink, ())
+            chosen = format_ip4(came[uplink][0]) if uplink in came else None
+            if known is not None and gone and ip_of(known) in gone:
                 delete.append(_asker(namespace, leg, known))
-                chosen = chosen or _another(namespace, leg, went[leg])
+                chosen = chosen or _another(namespace, leg, gone)
             if chosen is not None and (known is None or delete):
                 create.append(_asker(namespace, leg, chosen))
         if not create and not delete:
@@ -71,11 +73,12 @@ def _asker(namespace: str, leg: str, eip: str) -> Element:
     return Element(namespace, "arp", "vn_asker", leg, eip)
 
 
-def _answered(entries: Iterable[NativeEntry]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _answered(entries: Iterable[NativeEntry]) -> dict[int, list[int]]:
+    """The EIPs that are answered for, by their uplinks."""
+    found: dict[int, list[int]] = {}
     for entry in entries:
         if isinstance(entry, Nat):
-            found.setdefault(f'"{entry.leg}"', []).append(format_ip4(entry.eip))
+            found.setdefault(entry.uplink, []).append(entry.eip)
     return found
 
 
@@ -84,9 +87,10 @@ def _answers_alike(old: NativeEntry, new: NativeEntry) -> bool:
     return isinstance(old, Nat) and isinstance(new, Nat) and old.leg == new.leg
 
 
-def _another(namespace: str, leg: str, but: list[str]) -> str | None:
+def _another(namespace: str, leg: str, but: Collection[int]) -> str | None:
     """Some EIP that the router answers for on a leg, as the kernel says. Raises OSError and DataplaneError."""
+    gone = set(map(format_ip4, but))
     with talking(namespace, NETFILTER) as link:  # a socket of its own, for it is left in the middle of an answer
         elements = map(decoded, dumped_elements(link, "arp", "vn_eips"))
         there = (unpacked(one.key, ("ifname", "ipv4_addr")).split(" . ") for one in elements)
-        return next((eip for where, eip in there if where == leg and eip not in but), None)
+        return next((eip for where, eip in there if where == leg and eip not in gone), None)

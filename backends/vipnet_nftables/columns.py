@@ -5,12 +5,12 @@ By columns, since there may be a million: an EIP's elements are of eight sets, a
 
 from __future__ import annotations
 
+import functools
 import struct
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from vipnet_nftables import names
 from vipnet_nftables.entries import LIMITS, Count, Element, Guard, Nat, Torn
@@ -27,8 +27,7 @@ ElementEntry = Element | Guard | Nat | Torn | Count
 _IP: Final = struct.Struct(">4s")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """Elements of one set, encoded, and for each the entry that it belongs to."""
 
     family: str
@@ -127,7 +126,13 @@ _marked = struct.Struct(">12sI12s").pack
 
 def _with(ip: int, rest: bytes) -> bytes:
     """An element with the key of an address and something more."""
-    return b"%b%b%b%b" % (_opening(16 + len(rest), header.LIST_ELEM), _BARE_KEY, ip.to_bytes(4, "big"), rest)
+    return b"%b%b%b" % (_before_ip(len(rest)), ip.to_bytes(4, "big"), rest)
+
+
+@functools.cache
+def _before_ip(length: int) -> bytes:
+    """How an element begins that has so much behind the address that is its key."""
+    return _opening(16 + length, header.LIST_ELEM) + _BARE_KEY
 
 
 def _leg_opening(leg: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import ClassVar
@@ -133,18 +133,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def apply(self, step: TargetPlan[NativeEntry]) -> Mapping[str, str]:
         """Change the links, the ports or one ruleset; of a ruleset all or nothing."""
-        is_ruleset = step.target.startswith(target_of(""))
-        there = {step.target.removeprefix(target_of("")) or self._host} if is_ruleset else touched(self._host, step)
-        if not self._memory.holds(there):
-            self._memory.learn(None)
-        for namespace in _namespaces(step.delete):
-            self._announcements.forget(namespace)
-        if is_ruleset:
-            refused = self._rules.apply(step)
-            self._memory.committed(*there)
-        else:
-            refused = run_step(self._handles, self._host, step)
-            self._memory.renew(there, _namespaces(step.delete))
+        refused = self._apply_rules(step) if step.target.startswith(target_of("")) else self._apply_links(step)
         if not refused:
             self._announce(step)
         return refused
@@ -166,7 +155,7 @@ class NftablesBackend(Backend[NativeEntry]):
         """Give routers that are three quarters full room for more, so that no change has to wait for that."""
         for router in self._rules.short():
             self._rules.grow(router)
-            self._memory.committed(router)
+            self._memory.committed(router, self._rules.generation)
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel, nft and pyroute2."""
@@ -213,7 +202,7 @@ class NftablesBackend(Backend[NativeEntry]):
         for (router, leg), eips in legs.items():
             installed = answered_for(self._handles.sockets, router, leg, eips) if exists(router) else None
             if installed and self._is_connected(router, leg, _PATIENCE):
-                self._announcements.begin(router, leg, installed)
+                self._announcements.begin(router, leg, sorted(installed))
 
     def close(self) -> None:
         """Release the sockets and their thread; what is installed stays."""
@@ -223,6 +212,22 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def _namespace(self, place: str) -> str:
         return self._host if place == names.HOST else place
+
+    def _apply_rules(self, step: TargetPlan[NativeEntry]) -> Mapping[str, str]:
+        """A generation that has moved on by more than this one transaction tells that somebody else was there."""
+        refused = self._rules.apply(step)
+        self._memory.committed(step.target.removeprefix(target_of("")) or self._host, self._rules.generation)
+        return refused
+
+    def _apply_links(self, step: TargetPlan[NativeEntry]) -> Mapping[str, str]:
+        there = touched(self._host, step)
+        if not self._memory.holds(there):
+            self._memory.learn(None)
+        for namespace in _namespaces(step.delete):
+            self._announcements.forget(namespace)
+        refused = run_step(self._handles, self._host, step)
+        self._memory.renew(there, _namespaces(step.delete))
+        return refused
 
     def _flush(self, router: str, items: Sequence[Released]) -> None:
         cut_connections(self._handles.sockets, router, {(item.eip, item.ip) for item in items if item.eip is not None})
@@ -244,8 +249,8 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def _announce(self, step: TargetPlan[NativeEntry]) -> None:
         """Announce what is answered for from now on; a leg that is not connected yet has its turn with the ports."""
-        for router, leg, eip in _answered(step):
-            self._unannounced.setdefault((router, leg), []).append(eip)
+        for place, eips in _answered(step).items():
+            self._unannounced.setdefault(place, []).extend(eips)
         for router, leg in list(self._unannounced):
             if not exists(router):
                 del self._unannounced[router, leg]
@@ -253,10 +258,13 @@ class NftablesBackend(Backend[NativeEntry]):
                 self._announcements.begin(router, leg, self._unannounced.pop((router, leg)))
 
 
-def _answered(step: TargetPlan[NativeEntry]) -> Iterator[tuple[str, str, int]]:
+def _answered(step: TargetPlan[NativeEntry]) -> dict[tuple[str, str], list[int]]:
+    """The EIPs that are answered for from now on, by router and leg."""
+    found: dict[tuple[str, int], list[int]] = {}
     for entry in step.create:
         if isinstance(entry, Nat):
-            yield entry.namespace, entry.leg, entry.eip
+            found.setdefault((entry.namespace, entry.uplink), []).append(entry.eip)
+    return {(router, names.uplink_leg(uplink)): eips for (router, uplink), eips in found.items()}
 
 
 def _namespaces(entries: Iterable[NativeEntry]) -> list[str]:

@@ -28,12 +28,18 @@ class _Remembered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard of a namespace. `is_foreign`: nothing but commits that touched no table of ours."""
+    """What was heard of a namespace. `is_ruleset`: nothing but commits, of which `ours` touched a table of ours."""
 
-    is_foreign: bool = False
+    is_ruleset: bool = False
+    ours: int = 0
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was nothing but commits that touched no table of ours."""
+        return self.is_ruleset and not self.ours
 
     def __or__(self, other: Heard) -> Heard:
-        return Heard(self.is_foreign and other.is_foreign)
+        return Heard(self.is_ruleset and other.is_ruleset, self.ours + other.ours)
 
 
 class Ears:
@@ -74,7 +80,7 @@ class Ears:
             for where, notice in self._rulesets.read():
                 found = self._name_of.get(where)
                 if isinstance(notice, Committed) and found is not None and _is_news(notice, known.get(found)):
-                    one = Heard(is_foreign=TABLE not in notice.tables)
+                    one = Heard(is_ruleset=True, ours=TABLE in notice.tables)
                     heard[found] = heard[found] | one if found in heard else one
         except OverrunError:
             return None

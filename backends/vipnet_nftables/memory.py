@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from vipnet.errors import DataplaneError
 from vipnet_kernel.namespaces import exists, number
@@ -23,8 +23,6 @@ _LOOKS: Final = 3
 
 _DIGEST: Final = 1 << 128
 
-T = TypeVar("T")
-
 
 class Look(NamedTuple):
     """A namespace: its number, its ruleset's generation, its links as `links_fingerprint` has them."""
@@ -38,6 +36,14 @@ Snapshot = dict[str, Look]
 """Looks at namespaces by their names."""
 
 
+class _Sum(NamedTuple):
+    """What a look adds to the digest; `around` is the part of it that has to do with links, of which there may be many."""
+
+    look: Look
+    around: bytes
+    digest: int
+
+
 class Memory:
     """Looks at namespaces. Knows nothing at first, and after it was told that it cannot know.
 
@@ -45,7 +51,7 @@ class Memory:
     many namespaces and interfaces there are.
     """
 
-    __slots__ = ("_digest", "_doubted", "_ears", "_host", "_looks", "_names", "_seen", "_sockets")
+    __slots__ = ("_digest", "_doubted", "_ears", "_host", "_looks", "_moved", "_names", "_seen", "_sockets", "_summed")
 
     def __init__(self, sockets: Sockets, host: str) -> None:
         self._sockets = sockets
@@ -55,6 +61,8 @@ class Memory:
         self._ears: Ears | None = None
         self._looks = 0
         self._digest = 0
+        self._summed: dict[str, _Sum] = {}
+        self._moved: set[str] = set()
         self._names = ""
 
     def snapshot(self, namespaces: Iterable[str]) -> Snapshot:
@@ -65,7 +73,7 @@ class Memory:
         """Take this for what is there; None: not known."""
         self._seen = None if seen is None else dict(seen)
         self._doubted = {}
-        self._digest = 0 if seen is None else sum(_digest_of(name, look) for name, look in seen.items()) % _DIGEST
+        self._digest, self._summed, self._moved = 0, {}, set(seen or ())
         self._names = "" if seen is None else " ".join(sorted(seen))
         if self._ears is not None:
             self._ears.meet(seen or ())
@@ -79,7 +87,12 @@ class Memory:
 
     def stamp(self) -> str:
         """Name what is remembered: the namespaces, and a digest of what they look like; "" when nothing is."""
-        return "" if self._seen is None else f"{self._digest:032x} {self._names}"
+        if self._seen is None:
+            return ""
+        for name in self._moved:
+            self._sum(name, self._seen.get(name))
+        self._moved = set()
+        return f"{self._digest:032x} {self._names}"
 
     def adopt(self, stamp: str) -> bool:
         """Look at the namespaces of a stamp, and remember them if they still look as they did then."""
@@ -114,21 +127,27 @@ class Memory:
             for name, look in self.snapshot(touched).items():
                 self._move(name, look)
 
-    def committed(self, namespace: str) -> None:
-        """Remember the generation of a namespace's ruleset after a transaction of ours. Raises DataplaneError."""
+    def committed(self, namespace: str, generation: int | None) -> None:
+        """Remember the generation of a namespace's ruleset after a transaction of ours; None: look. Raises DataplaneError."""
         known = None if self._seen is None else self._seen.get(namespace)
-        if known is None:
+        if known is None or generation is None:
             self.renew([namespace], ())
-        elif (generation := self._generation(namespace)) is not None:
+        else:
             self._move(namespace, known._replace(generation=generation))
 
     def _move(self, name: str, look: Look) -> None:
-        """One transaction moves a generation by one; further on, somebody else was there before we looked: nothing is known."""
+        """One transaction moves a generation by one; further on, others were there: in our tables, too, and nothing is known."""
         known = None if self._seen is None else self._seen.get(name)
-        if known is not None and look.generation - known.generation not in (0, 1):
+        if known is not None and look.generation - known.generation not in (0, 1) and not self._was_alone(name):
             self.learn(None)
         elif self._seen is not None and look != known:
             self._put(name, look)
+
+    def _was_alone(self, name: str) -> bool:
+        """Whether of all that was committed in a namespace since it was looked at, one transaction alone touched our tables."""
+        doubted = self._listen()
+        heard = None if doubted is None else doubted.get(name)
+        return heard is not None and heard.ours == 1 and heard.is_ruleset
 
     def close(self) -> None:
         """Listen no more."""
@@ -181,36 +200,32 @@ class Memory:
         assert self._seen is not None
         known = self._seen.pop(name, None)
         self._doubted.pop(name, None)
-        if known is not None:
-            self._digest -= _digest_of(name, known)
+        self._moved.add(name)
         if look is not None:
             self._seen[name] = look
-            self._digest += _digest_of(name, look)
-        self._digest %= _DIGEST
         if (known is None) != (look is None):
             self._names = " ".join(sorted(self._seen))
             if look is not None and self._ears is not None:
                 self._ears.meet([name])
 
+    def _sum(self, name: str, look: Look | None) -> None:
+        """Let the digest say what a namespace looks like now."""
+        old = self._summed.pop(name, None)
+        if look is not None:
+            kept = old is not None and (old.look.number, old.look.links) == (look.number, look.links)
+            around = old.around if old is not None and kept else _around(name, look)
+            digest = hashlib.sha256(b"%b %d" % (around, look.generation)).digest()
+            self._summed[name] = _Sum(look, around, int.from_bytes(digest[:16], "big"))
+        new = self._summed[name].digest if look is not None else 0
+        self._digest = (self._digest - (0 if old is None else old.digest) + new) % _DIGEST
+
     def _look(self, name: str) -> Look | None:
-        return self._asked(name, self._seen_now)
-
-    def _generation(self, name: str) -> int | None:
-        return self._asked(name, self._generation_now)
-
-    def _seen_now(self, name: str) -> Look:
-        generation = self._generation_now(name)
-        with self._sockets.lent(name, socket.NETLINK_ROUTE) as link:
-            return Look(number(name), generation, links_fingerprint(link))
-
-    def _generation_now(self, name: str) -> int:
-        with self._sockets.lent(name, NETFILTER) as link:
-            return ruleset_generation(link)
-
-    def _asked(self, name: str, look: Callable[[str], T]) -> T | None:
-        """What a look at a namespace shows; None: there is none, or none any more. Raises DataplaneError."""
+        """What a namespace looks like; None: there is none, or none any more. Raises DataplaneError."""
         try:
-            return look(name)
+            with self._sockets.lent(name, NETFILTER) as link:
+                generation = ruleset_generation(link)
+            with self._sockets.lent(name, socket.NETLINK_ROUTE) as link:
+                return Look(number(name), generation, links_fingerprint(link))
         except (OSError, DataplaneError) as error:
             if not exists(name):
                 return None
@@ -219,10 +234,9 @@ class Memory:
             raise DataplaneError(f"namespace {name or 'of this process'} cannot be looked at: {error.strerror}") from error
 
 
-def _digest_of(name: str, look: Look) -> int:
-    """A digest that no other boot, and no other namespace of the same name, can have."""
-    text = repr((_boot(), name, look.number, look.generation, sorted(look.links)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+def _around(name: str, look: Look) -> bytes:
+    """A digest of a namespace but for its ruleset, that no other boot, and no other namespace of the same name, can have."""
+    return hashlib.sha256(repr((_boot(), name, look.number, sorted(look.links))).encode()).digest()
 
 
 @functools.cache

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import compress
+from typing import NamedTuple
 
 from vipnet_nftables.assembly import Found
 from vipnet_nftables.columns import Column, ElementEntry, columns
@@ -15,21 +15,23 @@ from vipnet_nftables.wire.elements import SetElement, adding, decoded_whole, del
 
 __all__ = ["Operations", "Part", "blamed", "operations", "remaining"]
 
-Part = tuple[Sequence[int], Sequence[ElementEntry]]
-"""Where in a message's payload each element ends, and whose it is."""
+class Part(NamedTuple):
+    """A message, the elements with which it ends, and whose each of them is."""
+
+    message: Message
+    elements: Sequence[bytes] = ()
+    entries: Sequence[ElementEntry] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
+class Operations(NamedTuple):
     """Columns of elements that go and that come; what goes, goes first."""
 
     goes: tuple[Column, ...] = ()
     comes: tuple[Column, ...] = ()
 
-    def messages(self) -> tuple[list[Message], list[Part]]:
-        """The messages, and beside each what its elements are of."""
-        found = [*_messages(deleting, self.goes), *_messages(adding, self.comes)]
-        return [message for message, _ in found], [part for _, part in found]
+    def parts(self) -> list[Part]:
+        """The messages, each with what it is about."""
+        return [*_parts(deleting, self.goes), *_parts(adding, self.comes)]
 
 
 def operations(goes: Collection[ElementEntry], comes: Collection[ElementEntry]) -> Operations:
@@ -80,19 +82,19 @@ def blamed(fault: Fault, parts: Sequence[Part]) -> Sequence[ElementEntry]:
     """The entries that a fault is about; none where it is about the batch as such."""
     if not 0 <= fault.at < len(parts):
         return ()
-    ends, entries = parts[fault.at]
-    at = which(ends, fault)
+    message, elements, entries = parts[fault.at]
+    at = which(message, elements, fault)
     return entries if at is None else entries[at : at + 1]
 
 
-def _messages(
-    listing: Callable[[str, str, Sequence[bytes]], Iterator[tuple[Message, list[int]]]], found: Iterable[Column]
-) -> Iterator[tuple[Message, Part]]:
-    for column in found:
+def _parts(
+    listing: Callable[[str, str, Sequence[bytes]], Iterator[tuple[Message, Sequence[bytes]]]], found: Iterable[Column]
+) -> Iterator[Part]:
+    for family, name, entries, elements in found:
         at = 0
-        for message, ends in listing(column.family, column.set, column.elements):
-            yield message, (ends, column.entries[at : at + len(ends)])
-            at += len(ends)
+        for message, some in listing(family, name, elements):
+            yield Part(message, some, entries[at : at + len(some)])
+            at += len(some)
 
 
 def _without(found: Iterable[Column], kept: Mapping[tuple[str, str], frozenset[bytes]]) -> tuple[Column, ...]:
@@ -106,7 +108,7 @@ def _without(found: Iterable[Column], kept: Mapping[tuple[str, str], frozenset[b
 
 
 def _picked(column: Column, which: Sequence[bool]) -> Column:
-    return replace(column, entries=list(compress(column.entries, which)), elements=list(compress(column.elements, which)))
+    return column._replace(entries=list(compress(column.entries, which)), elements=list(compress(column.elements, which)))
 
 
 def _there(link: socket.socket, column: Column) -> Iterator[SetElement | None]:

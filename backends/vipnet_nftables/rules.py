@@ -42,24 +42,26 @@ _MENDS: Final = 2
 
 
 class Rules:
-    """Applies steps to rulesets. The host's rules belong to no entry: they come with the first one and go with the last."""
+    """Applies steps to rulesets. The host's rules belong to no entry: they come with the first one and go with the last.
 
-    __slots__ = ("_grew", "_host", "_intact_at", "_sockets", "askers")
+    `generation` is that of the ruleset after the last step, None: there is none, or it is not known.
+    """
+
+    __slots__ = ("_grew", "_host", "_intact_at", "_sockets", "askers", "generation")
 
     def __init__(self, sockets: Sockets, host: str) -> None:
         self._sockets = sockets
         self._host = host
         self._intact_at: int | None = None
         self._grew: set[str] = set()
+        self.generation: int | None = None
         self.askers = Askers()
 
     def apply(self, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         """Commit a step; return the reasons of what was refused, by key."""
         namespace = step.target.removeprefix(target_of("")) or self._host
-        comes = bool(step.create or step.replace)
-        if not exists(namespace):
-            if comes:
-                raise DataplaneError(f"network namespace {namespace} is gone")
+        comes, self.generation = bool(step.create or step.replace), None
+        if not comes and not exists(namespace):
             return {}
         if namespace != self._host:
             return self._apply_router(namespace, step)
@@ -75,6 +77,7 @@ class Rules:
         with linked(self._sockets, router) as link:
             if faults := _resized(link, Operations())[0]:
                 raise DataplaneError(f"the maps of {router} cannot be given more room: {faults[0].reason}")
+            self.generation = ruleset_generation(link)
 
     def _is_short(self, router: str) -> bool:
         with linked(self._sockets, router) as link:
@@ -88,13 +91,15 @@ class Rules:
             if not comes and any(isinstance(entry, Guard) for entry in step.delete) and _is_last(link, step):
                 return _without(link, step)
             refused = _commit(link, step, HOST if comes and not self._is_intact(link) else None)
-            self._intact_at = ruleset_generation(link) if comes and not refused else None
+            self.generation = ruleset_generation(link)
+            self._intact_at = self.generation if comes and not refused else None
             return refused
 
     def _apply_router(self, namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         done = told_of_loss(self.askers.completed(namespace, step))
         with linked(self._sockets, namespace) as link:
             refused = _commit(link, done, _skeleton(step))
+            self.generation = ruleset_generation(link)
         if not refused:
             self.askers.keep(done)
             if step.create:
@@ -157,13 +162,13 @@ def _sent(
     link: socket.socket, before: Sequence[Message], asked: Operations, *, generation: int | None = None
 ) -> tuple[list[Fault], list[Part]]:
     """Commit messages and operations; what hinders, and of what the parts of each message are."""
-    messages, parts = asked.messages()
-    together = [*before, *messages]
-    faults = transacted(link, together, generation=generation)
+    parts = [*map(Part, before), *asked.parts()]
+    messages = [part.message for part in parts]
+    faults = transacted(link, messages, generation=generation)
     for _ in range(_TRIES):
         if not faults or any(fault.code not in RETRIES for fault in faults) or generation is not None:
-            return faults, [*(([], []) for _ in before), *parts]
-        faults = transacted(link, together)
+            return faults, parts
+        faults = transacted(link, messages)
     raise DataplaneError(f"the kernel puts a transaction off again and again: {faults[0].reason}")
 
 

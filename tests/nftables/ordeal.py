@@ -52,6 +52,8 @@ Rows = tuple[tuple[str, tuple[Any, ...]], ...]
 _KINDS: dict[str, Sequence[Kind]] = {seam.name: seam.kinds for seam in SEAMS}
 _ALWAYS = {"store", "lock", "ruleset", "question", "netlink", "route", "namespace file"}
 """The seams that any few changes meet; others are met by some."""
+_NEVER = {"program", "start"}
+"""What a change does without: nft translates the rules once, before anything is changed."""
 
 _SOME = 2
 _TRIES = 200
@@ -349,7 +351,7 @@ def endure_many(folder: Path, changes: int, *, seed: int) -> None:
         while ordeal.tally.verbs.total() < changes:
             ordeal.endure(chance.choice(list(VERBS)), chance.randrange(1 << 30))
         sys.stdout.write(str(ordeal.tally))
-    assert {seam for seam, _ in ordeal.tally.met} == {*_KINDS}
+    assert {seam for seam, _ in ordeal.tally.met} == {*_KINDS} - _NEVER
     assert {*ordeal.tally.verbs} == {*VERBS}
 
 

@@ -197,13 +197,13 @@ def test_of_a_set_that_is_not_there_nothing_is(router: socket.socket) -> None:
 
 @given(st.lists(st.integers(1, 5), min_size=1), st.integers(-4, 60))
 def test_a_fault_is_in_the_part_where_it_points(lengths: list[int], offset: int) -> None:
-    ends = [sum(lengths[: at + 1]) for at in range(len(lengths))]
-    found = which(ends, Fault(0, 1, "", offset))
+    parts = [bytes(length) for length in lengths]
+    begins = [7 + sum(lengths[:at]) for at in range(len(lengths) + 1)]
+    found = which(Message(0, 0, bytes(7) + b"".join(parts)), parts, Fault(0, 1, "", offset))
     if found is None:
-        assert offset >= ends[-1]
+        assert not begins[0] <= offset < begins[-1]
     else:
-        assert offset < ends[found]
-        assert found == 0 or offset >= ends[found - 1]
+        assert begins[found] <= offset < begins[found + 1]
 
 
 @needs_root
@@ -214,8 +214,8 @@ def test_a_fault_names_the_element_and_nothing_is_done(router: socket.socket, ba
     found = list(adding(*MAP, some))
     assert len(found) > 1
     (fault,) = transacted(router, [message for message, _ in found])
-    before = sum(len(ends) for _, ends in found[: fault.at])
-    place = which(found[fault.at][1], fault)
+    before = sum(len(elements) for _, elements in found[: fault.at])
+    place = which(*found[fault.at], fault)
     assert place is not None
     assert (fault.reason, before + place) == ("File exists", bad)
     assert filling(router, *MAP) in ((0, None), (0, 1))

@@ -15,7 +15,8 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import accumulate
+from typing import Final, NamedTuple
 
 from vipnet_kernel.netlink import attribute, attributes
 from vipnet_nftables.wire import header
@@ -33,8 +34,7 @@ _ERROR_BODY: Final = struct.Struct("=iIHHII")
 _ERROR_WORDS, _ERROR_OFFSET = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One of nf_tables: its kind (NFT_MSG_*), its flags beside REQUEST, and its payload, which begins with nfgenmsg."""
 
     kind: int
@@ -90,12 +90,13 @@ def encoded(messages: Sequence[Message], *, generation: int | None = None) -> by
     return b"".join(parts)
 
 
-def which(ends: Sequence[int], fault: Fault) -> int | None:
-    """Which part of a message a fault points at, by the parts' ends in the payload; None: at none of them."""
+def which(message: Message, parts: Sequence[bytes], fault: Fault) -> int | None:
+    """Which of the parts with which the payload of a message ends a fault points at; None: at none of them."""
     if fault.offset is None:
         return None
-    at = bisect_right(ends, fault.offset)
-    return at if at < len(ends) else None
+    begin = len(message.payload) - sum(map(len, parts))
+    at = bisect_right(list(accumulate(map(len, parts), initial=begin)), fault.offset) - 1
+    return at if 0 <= at < len(parts) else None
 
 
 def _answers(link: socket.socket) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ import functools
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, repeat
+from itertools import repeat
 from typing import Final
 
 from vipnet_kernel.netlink import attribute, attributes
@@ -91,8 +91,16 @@ def key_bytes(key: bytes) -> bytes:
 
 def comment_bytes(text: str) -> bytes:
     """A comment, at most 253 bytes."""
-    data = text.encode() + b"\0"
-    return attribute(header.SET_ELEM_USERDATA, bytes((_COMMENT, len(data))) + data)
+    data = text.encode()
+    before, after = _around_comment(len(data))
+    return b"%b%b%b" % (before, data, after)
+
+
+@functools.cache
+def _around_comment(length: int) -> tuple[bytes, bytes]:
+    """What is before and behind the text of a comment of so many bytes."""
+    whole = attribute(header.SET_ELEM_USERDATA, bytes((_COMMENT, length + 1)) + bytes(length + 1))
+    return whole[:6], whole[6 + length :]
 
 
 def limit_expression(limit: Limit) -> bytes:
@@ -107,12 +115,12 @@ def limit_expression(limit: Limit) -> bytes:
     )
 
 
-def adding(family: str, name: str, elements: Sequence[bytes]) -> Iterator[tuple[Message, list[int]]]:
-    """Messages that add encoded elements, each with where in its payload its elements end."""
+def adding(family: str, name: str, elements: Sequence[bytes]) -> Iterator[tuple[Message, Sequence[bytes]]]:
+    """Messages that add encoded elements, each with those of them with which its payload ends."""
     return _listed(header.NEWSETELEM, header.CREATE, family, name, elements)
 
 
-def deleting(family: str, name: str, elements: Sequence[bytes]) -> Iterator[tuple[Message, list[int]]]:
+def deleting(family: str, name: str, elements: Sequence[bytes]) -> Iterator[tuple[Message, Sequence[bytes]]]:
     """Messages that delete elements, which are encoded as they were added or by their keys, each as `adding`."""
     return _listed(header.DELSETELEM, 0, family, name, elements)
 
@@ -127,13 +135,14 @@ def prefix(family: str, name: str) -> bytes:
     )
 
 
-def _listed(kind: int, flags: int, family: str, name: str, elements: Sequence[bytes]) -> Iterator[tuple[Message, list[int]]]:
+def _listed(
+    kind: int, flags: int, family: str, name: str, elements: Sequence[bytes]
+) -> Iterator[tuple[Message, Sequence[bytes]]]:
     begin = prefix(family, name)
     most = MOST_BYTES // max(map(len, elements), default=1)
     for at in range(0, len(elements), most):
         some = elements[at : at + most]
-        payload = begin + attribute(header.SET_ELEM_LIST_ELEMENTS, b"".join(some))
-        yield Message(kind, flags, payload), list(accumulate(map(len, some), initial=len(begin) + 4))[1:]
+        yield Message(kind, flags, begin + attribute(header.SET_ELEM_LIST_ELEMENTS, b"".join(some))), some
 
 
 def _value(kind: int, data: bytes) -> bytes:
