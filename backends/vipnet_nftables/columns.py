@@ -9,7 +9,7 @@ import functools
 import struct
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, assert_never
 
 from vipnet_nftables import names
@@ -54,7 +54,7 @@ def columns(entries: Collection[ElementEntry]) -> Iterator[Column]:
                     others[part.family, part.set].append((entry, _of_words(part)))
             case _:
                 assert_never(entry)
-    found = [*_of_nats(nats), *(_of_counts(*one) for one in counts.items())]
+    found = [*_of_nats(nats), *_of_counts(counts)]
     found += (Column(*where, *map(list, zip(*some, strict=True))) for where, some in others.items())
     yield from _merged(found) if others else found
 
@@ -86,8 +86,14 @@ def _of_nats(nats: Sequence[Nat]) -> Iterator[Column]:
         yield from (Column("ip", name, limited, elements) for name in LIMITS)
 
 
-def _of_counts(name: str, counts: Sequence[Count]) -> Column:
-    return Column("ip", name, counts, [_with(count.eip, comment_bytes(comment_of(count))) for count in counts])
+def _of_counts(counts: Mapping[str, Sequence[Count]]) -> Iterator[Column]:
+    """What counts one way is mostly what counts the other way, too: then both have the same elements."""
+    known: Sequence[object] = ()
+    elements = list[bytes]()
+    for name, some in counts.items():
+        if (what := [count[2:] for count in some]) != known:
+            known, elements = what, [_with(count.eip, comment_bytes(comment_of(count))) for count in some]
+        yield Column("ip", name, some, elements)
 
 
 def _of_words(entry: Element) -> bytes:

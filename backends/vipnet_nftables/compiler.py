@@ -62,6 +62,10 @@ _MOST_TAGS = 1 << 21
 _MOST_UPLINKS = 254  # the uplink is one byte of the packet's mark
 
 
+_Other = SubnetSwitching | SubnetRouting | VpcRouting | UplinkSwitching | PortSecurity | VipBinding
+"""Intents but for mappings."""
+
+
 def leg_sysctls(leg: str) -> dict[str, str]:
     """What a router's leg in a subnet is set to.
 
@@ -72,10 +76,16 @@ def leg_sysctls(leg: str) -> dict[str, str]:
 
 def compile_intents(intents: Iterable[Intent], owner: str) -> dict[str, NativeEntry]:
     """Translate intents for the vipnet that `owner` marks. Raises DataplaneError for one that cannot be kept."""
-    return {entry.key: entry for intent in intents for entry in _entries(intent, owner)}
+    found: dict[str, NativeEntry] = {}
+    for intent in intents:
+        if isinstance(intent, EipMapping):  # of these there may be a million, so their keys are made together
+            found.update(_eip_mapping(intent))
+        else:
+            found.update((entry.key, entry) for entry in _entries(intent, owner))
+    return found
 
 
-def _entries(intent: Intent, owner: str) -> Iterator[NativeEntry]:
+def _entries(intent: _Other, owner: str) -> Iterator[NativeEntry]:
     match intent:
         case SubnetSwitching():
             return _subnet_switching(intent)
@@ -89,8 +99,6 @@ def _entries(intent: Intent, owner: str) -> Iterator[NativeEntry]:
             return _port_security(intent)
         case VipBinding():
             return _vip_binding(intent)
-        case EipMapping():
-            return _eip_mapping(intent)
         case _:
             assert_never(intent)
 
@@ -255,13 +263,16 @@ def _claims(network_id: str, ip: int, ip6: int | None) -> Iterator[NativeEntry]:
         yield Element("", "bridge", "vn_claimed", f"{mark} . {ip6:#x}")
 
 
-def _eip_mapping(intent: EipMapping) -> Iterator[NativeEntry]:
+def _eip_mapping(intent: EipMapping) -> tuple[tuple[str, NativeEntry], ...]:
     if intent.uplink is None:
         raise DataplaneError(
             f"{intent.id} needs an uplink, and network {intent.network_id} of {format_ip4(intent.eip)} has none; "
             f"add [uplinks.{intent.network_id}] with its device to the configuration"
         )
-    router = names.router_namespace(intent.vpc_id)
-    yield Nat(router, intent.eip, intent.vip, intent.uplink.index, rate_of(intent))
-    owner = short_id(intent.eip_id)
-    yield from (Count(router, counter, intent.eip, owner) for counter in COUNTERS)
+    router, eip, ip, owner = names.router_namespace(intent.vpc_id), intent.eip, format_ip4(intent.eip), short_id(intent.eip_id)
+    rx, tx = COUNTERS
+    return (
+        (f"{router} eip {ip}", Nat(router, eip, intent.vip, intent.uplink.index, rate_of(intent))),
+        (f"{router} ip {rx} {ip}", Count(router, rx, eip, owner)),
+        (f"{router} ip {tx} {ip}", Count(router, tx, eip, owner)),
+    )

@@ -46,7 +46,9 @@ MAPPING = EipMapping(eip_id="e", vpc_id=VPC, network_id="p", eip=0xCB007164, vip
 
 
 def texts(*intents: Intent) -> list[str]:
-    return [entry.text for entry in compile_intents(intents, OWNER).values()]
+    found = compile_intents(intents, OWNER)
+    assert [*found] == [entry.key for entry in found.values()]
+    return [entry.text for entry in found.values()]
 
 
 def test_segment() -> None:
