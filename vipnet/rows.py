@@ -22,6 +22,7 @@ __all__ = [
     "decoded",
     "decoded_by_name",
     "encoded",
+    "key_names",
     "key_of",
     "make_schema",
     "table_name",
@@ -170,7 +171,12 @@ def decoded(kind: type[T], row: Iterable[Any]) -> T:
 def key_of(thing: Thing) -> dict[str, Any]:
     """The primary key of an object's row."""
     row = encoded(thing)
-    return {name: row[name] for name in (("network_id", "version", "ip") if isinstance(thing, Address) else ("id",))}
+    return {name: row[name] for name in key_names(type(thing))}
+
+
+def key_names(kind: type[Thing]) -> tuple[str, ...]:
+    """The columns of the primary key."""
+    return ("network_id", "version", "ip") if kind is Address else ("id",)
 
 
 def address_fields(kind: type[Thing]) -> dict[str, int]:

@@ -15,14 +15,10 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    Table,
     bindparam,
     create_engine,
     event,
-    func,
     inspect,
-    literal_column,
-    select,
     text,
 )
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -37,6 +33,7 @@ from vipnet.intents import Released
 from vipnet.model import Address, Network, Thing
 from vipnet.rows import decoded, decoded_by_name, encoded, key_of, make_schema
 from vipnet.sqlsource import SqlSource, read_all, usable
+from vipnet.statements import KEY, Statements
 from vipnet.store import Loaded, News, Pending, StaleError
 from vipnet.topology import KINDS, Snapshot
 from vipnet.views import Counters
@@ -71,15 +68,25 @@ class SqlStore:
         self._url = url
         self.url = self._engine.url.render_as_string(hide_password=True)
         self._schema = make_schema()
+        self._say = Statements(self._schema)
+        self._bound: tuple[str, str] | None = None
+        self._outlasts_power = True
         with self._transaction() as sql:
             self._check_version(sql)
 
     @contextmanager
-    def _transaction(self) -> Generator[Connection, None, None]:
-        """A transaction of one's own: whatever is written, and read but by key, is so here."""
+    def _transaction(self, *, outlasts_power: bool = True) -> Generator[Connection, None, None]:
+        """A transaction of one's own: whatever is written, and read but by key, is so here.
+
+        One that need not outlast a loss of power waits for no disk. It is never lost but together with all later ones.
+        """
         try:
-            with usable(self.url), self._engine.begin() as sql:
-                yield sql
+            with usable(self.url):
+                if self._path is not None and outlasts_power != self._outlasts_power:
+                    self._pragma(f"synchronous={'FULL' if outlasts_power else 'NORMAL'}")  # https://sqlite.org/pragma.html
+                    self._outlasts_power = outlasts_power
+                with self._engine.begin() as sql:
+                    yield sql
         except BaseException:
             self._seen = None  # it may be done all the same: we must look, like at what another process did
             raise
@@ -87,7 +94,7 @@ class SqlStore:
     def _check_version(self, sql: Connection) -> None:
         if not inspect(sql).has_table("meta"):
             self._schema.metadata.create_all(sql)
-            sql.execute(self._schema.meta.insert(), {"key": "schema", "value": str(SCHEMA_VERSION)})
+            sql.execute(self._say.meta_added, {"key": "schema", "value": str(SCHEMA_VERSION)})
             return
         version = int(self._meta(sql).get("schema", "0"))
         if version > SCHEMA_VERSION:
@@ -99,7 +106,7 @@ class SqlStore:
             self._set_meta(sql, "schema", str(SCHEMA_VERSION))
 
     def _meta(self, sql: Connection) -> dict[str, str]:
-        return {row.key: row.value for row in sql.execute(self._schema.meta.select())}
+        return {row.key: row.value for row in sql.execute(self._say.meta)}
 
     def load(self) -> Loaded:
         if self._by_key:
@@ -113,7 +120,7 @@ class SqlStore:
     def _loaded(self, sql: Connection, topology: Snapshot) -> Loaded:
         table = self._schema.revisions
         pending = sql.execute(table.select().where(table.c.state == "pending").order_by(table.c.id)).all()
-        return Loaded(topology=topology, revision=_newest(sql, table), pending=tuple(map(_pending, pending)))
+        return Loaded(topology=topology, revision=self._newest(sql), pending=tuple(map(_pending, pending)))
 
     def check_binding(self, backend: str, host: str) -> None:
         with self._transaction() as sql:
@@ -131,10 +138,13 @@ class SqlStore:
         return True
 
     def bind(self, backend: str, host: str) -> None:
+        if self._bound == (backend, host):  # it stays so for good
+            return
         with self._transaction() as sql:
             if not self._checked_binding(sql, backend, host):
                 rows = [{"key": "backend", "value": backend}, {"key": "host", "value": host}]
-                sql.execute(self._schema.meta.insert(), rows)
+                sql.execute(self._say.meta_added, rows)
+        self._bound = backend, host
 
     def lock(self) -> AbstractContextManager[None]:
         return nullcontext() if self._path is None else locked(self._path)
@@ -148,13 +158,16 @@ class SqlStore:
 
     def _data_version(self) -> int:
         with usable(self.url):
-            driver = self._engine.raw_connection()  # no transaction: this is asked before every read
-            try:
-                return int(driver.cursor().execute("PRAGMA data_version").fetchone()[0])
-            except sqlite3.Error as error:
-                raise OperationalError("PRAGMA data_version", (), error) from error
-            finally:
-                driver.close()
+            return int(self._pragma("data_version")[0])  # no transaction: this is asked before every read
+
+    def _pragma(self, words: str) -> Any:
+        driver = self._engine.raw_connection()
+        try:
+            return driver.cursor().execute(f"PRAGMA {words}").fetchone()
+        except sqlite3.Error as error:
+            raise OperationalError(f"PRAGMA {words}", (), error) from error
+        finally:
+            driver.close()
 
     def news(self, since: int, *, with_pending: bool) -> News | None:
         table, log = self._schema.revisions, self._schema.changes
@@ -185,31 +198,30 @@ class SqlStore:
             "released": json.dumps([asdict(released) for released in pending.released]),
             "logged": len(changes) <= MOST_LOGGED,
         }
-        table = self._schema.revisions
         with self._transaction() as sql:
-            if _newest(sql, table) != pending.revision - 1:
+            if self._newest(sql) != pending.revision - 1:
                 raise StaleError
-            sql.execute(table.insert(), row)
+            sql.execute(self._say.begun, row)
             if row["logged"]:
-                sql.execute(self._schema.changes.insert(), _log(changes, pending.revision))
+                sql.execute(self._say.logged, _log(changes, pending.revision))
             self._write(sql, _begun(changes))
 
     def finish(self, revisions: Iterable[int], stamp: str, closing: Closing) -> None:
-        addresses, table, log = self._schema.tables[Address], self._schema.revisions, self._schema.changes
-        numbers = list(revisions)
-        with self._transaction() as sql:
+        numbers, say = list(revisions), self._say
+        with self._transaction(outlasts_power=False) as sql:  # else they are pending again, and what is programmed is gone, too
             if numbers:
-                mine = table.c.id.in_(numbers), table.c.state == "pending"
-                if sql.execute(table.update().where(*mine).values(state="programmed")).rowcount:
+                if sum([sql.execute(say.programmed, {f"{KEY}id": number}).rowcount for number in numbers]):
                     self._close_accounts(sql, closing, max(numbers))
-                leaving = addresses.c.state == literal_column("'leaving'")  # as in the condition of the index
-                free = sql.execute(addresses.select().where(leaving, addresses.c.until.is_(None))).all()
+                free = sql.execute(say.left_for_good).all()
                 self._write(sql, [Change(decoded(Address, row), None) for row in free])
-                sql.execute(addresses.update().where(leaving).values(state="resting"))
-                old = max(numbers) - KEPT_REVISIONS
-                sql.execute(log.delete().where(log.c.revision <= old))
-                sql.execute(table.delete().where(table.c.id <= old))
+                sql.execute(say.left_to_rest)
+                old = {"upto": max(numbers) - KEPT_REVISIONS}
+                sql.execute(say.log_forgotten, old)
+                sql.execute(say.revisions_forgotten, old)
             self._set_meta(sql, "stamp", stamp)
+
+    def _newest(self, sql: Connection) -> int:
+        return sql.execute(self._say.newest).scalar_one() or 0
 
     def account(self, eip_id: str) -> Account | None:
         with self._transaction() as sql:
@@ -237,9 +249,8 @@ class SqlStore:
             sql.execute(accounts.delete().where(accounts.c.eip_id == bindparam("gone")), [{"gone": id} for id in closing.gone])
 
     def _set_meta(self, sql: Connection, key: str, value: str) -> None:
-        meta = self._schema.meta
-        if sql.execute(meta.update().where(meta.c.key == key).values(value=value)).rowcount == 0:
-            sql.execute(meta.insert(), {"key": key, "value": value})
+        if sql.execute(self._say.meta_changed, {f"{KEY}key": key, "value": value}).rowcount == 0:
+            sql.execute(self._say.meta_added, {"key": key, "value": value})
 
     def cancel(self, changes: Sequence[Change], revision: int) -> None:
         table, log = self._schema.revisions, self._schema.changes
@@ -252,31 +263,27 @@ class SqlStore:
         """One statement a kind and sort of change; deletes first, so that a key can be given on."""
         gone, come, moved = _sorted(changes)
         for kind, things in gone.items():
-            table = self._schema.tables[kind]
-            keys = [{f"k_{name}": value for name, value in key_of(thing).items()} for thing in things]
-            sql.execute(table.delete().where(*(table.c[name] == bindparam(f"k_{name}") for name in key_of(things[0]))), keys)
+            sql.execute(self._say.gone[kind], [_keyed(key_of(thing)) for thing in things])
         for kind, things in come.items():
             for at in range(0, len(things), _BATCH):
-                sql.execute(self._schema.tables[kind].insert(), [encoded(thing) for thing in things[at : at + _BATCH]])
+                sql.execute(self._say.added[kind], [encoded(thing) for thing in things[at : at + _BATCH]])
         for kind, things in moved.items():
-            table = self._schema.tables[kind]
-            match = [table.c[name] == bindparam(f"k_{name}") for name in key_of(things[0])]
-            rows = [{**encoded(thing), **{f"k_{name}": value for name, value in key_of(thing).items()}} for thing in things]
-            sql.execute(table.update().where(*match), rows)
+            sql.execute(self._say.changed[kind], [{**encoded(thing), **_keyed(key_of(thing))} for thing in things])
         self._write_blocks(sql, blocks_of(_addresses(gone)), blocks_of(_addresses(come)))
 
     def _write_blocks(self, sql: Connection, gone: Mapping[Block, int], come: Mapping[Block, int]) -> None:
-        table = self._schema.blocks
         for block in gone.keys() | come.keys():
             key = {"network_id": block.network_id, "version": block.version, "first": format_ip(block.version, block.first)}
-            here = [table.c[name] == value for name, value in key.items()]
-            before = sql.execute(select(table.c.bits).where(*here).with_for_update()).scalar()
+            here = _keyed(key)
+            before = sql.execute(self._say.block, here).scalar()
             bits = (0 if before is None else int.from_bytes(before, "little")) & ~gone.get(block, 0) | come.get(block, 0)
             values = {"bits": bits.to_bytes(512, "little")}
             if before is None:
-                sql.execute(table.insert(), key | values)
+                sql.execute(self._say.block_added, key | values)
+            elif bits:
+                sql.execute(self._say.block_changed, here | values)
             else:
-                sql.execute(table.update().where(*here).values(values) if bits else table.delete().where(*here))
+                sql.execute(self._say.block_gone, here)
 
     def close(self) -> None:
         self._close_source()
@@ -306,8 +313,9 @@ def _addresses(things: _ByKind) -> list[Address]:
     return cast("list[Address]", things.get(Address, []))
 
 
-def _newest(sql: Connection, revisions: Table) -> int:
-    return sql.execute(select(func.max(revisions.c.id))).scalar_one() or 0
+def _keyed(key: Mapping[str, Any]) -> dict[str, Any]:
+    """A key as parameters."""
+    return {f"{KEY}{name}": value for name, value in key.items()}
 
 
 def _begun(changes: Sequence[Change]) -> list[Change]:
