@@ -42,11 +42,11 @@ def _of_vipnet(scene: Any, eips: int) -> int:
 
 
 def _of_nft(scene: Any, eips: int) -> int:
-    from nft_scene import grouped, in_words
+    from nft_scene import declared, grouped, in_words
 
     entries = scene.backend.compile(scene.mappings(0, eips))
     peaks = list[int]()
-    for text in ("", grouped(in_words(entries.values()))):
+    for text in ("", declared(scene.router, eips) + grouped(in_words(entries.values()))):
         with tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
             file.write(text)
             file.flush()

@@ -19,7 +19,7 @@ from statistics import median
 from typing import Final
 
 from figures import Report, beside, timed
-from nft_scene import Scene, grouped, in_words, nft, without_state
+from nft_scene import Scene, declared, grouped, in_words, nft, without_state
 from raw_netfilter import linked, replay, unconditional
 
 from vipnet_nftables.wire import batch as wire
@@ -53,9 +53,9 @@ def cold(report: Report, eips: int, repeats: int) -> None:
     ours, theirs, floor, compiled = list[float](), list[float](), list[float](), list[float]()
     for repeat in range(repeats):
         report.calibrate()
-        sent, declared = _cold_ours(eips, ours, compiled)
+        sent = _cold_ours(eips, ours, compiled)
         report.calibrate()
-        _cold_nft(eips, declared, theirs, compare=repeat == 0 and eips <= _COMPARED)
+        _cold_nft(eips, theirs, compare=repeat == 0 and eips <= _COMPARED)
         if sent:
             report.calibrate()
             _cold_floor(sent, floor)
@@ -121,8 +121,7 @@ def _added(contestant: str, eips: int) -> float:
     return float(json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)["added_mb"])
 
 
-def _cold_ours(eips: int, times: list[float], compiled: list[float]) -> tuple[list[bytes], str]:
-    """The transactions that were sent, and the tables that are there then as nft declares them, sizes of maps and all."""
+def _cold_ours(eips: int, times: list[float], compiled: list[float]) -> list[bytes]:
     with Scene() as scene:
         mappings = scene.mappings(0, eips)
         with recorded() as sent:
@@ -132,13 +131,13 @@ def _cold_ours(eips: int, times: list[float], compiled: list[float]) -> tuple[li
             scene.carry_out(steps)
             times.append(time.perf_counter() - begun)
         compiled.append(middle - begun)
-        return [unconditional(one) for one in sent], nft(scene.router, "-t", "list", "ruleset")
+        return [unconditional(one) for one in sent]
 
 
-def _cold_nft(eips: int, declared: str, times: list[float], *, compare: bool) -> None:
+def _cold_nft(eips: int, times: list[float], *, compare: bool) -> None:
     with Scene() as scene, tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
         entries = scene.backend.compile(scene.mappings(0, eips))
-        file.write(f"flush ruleset\n{declared}{grouped(in_words(entries.values()))}")
+        file.write(declared(scene.router, eips) + grouped(in_words(entries.values())))
         file.flush()
         timed(times, nft, scene.router, "-f", file.name)
         if compare:

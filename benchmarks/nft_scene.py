@@ -28,7 +28,7 @@ from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
 from vipnet_nftables.names import owner_mark
 
-__all__ = ["Host", "Scene", "grouped", "in_words", "nft", "without_state"]
+__all__ = ["Host", "Scene", "declared", "grouped", "in_words", "nft", "without_state"]
 
 _OUTSIDE, _HERE, _GATEWAY, _SERVER = 0xCB007101, 0xCB007102, 0x0AFFFF01, 0x0AFFFF0A
 _EIPS, _VIPS = 0x14000001, 0x0A000001
@@ -70,6 +70,12 @@ def in_words(entries: Iterable[NativeEntry]) -> dict[str, list[str]]:
 def grouped(words: Mapping[str, Sequence[str]], verb: str = "add") -> str:
     """Commands for nft, one each set, as nft itself is fastest."""
     return "".join(f"{verb} element {place} {{ {', '.join(elements)} }}\n" for place, elements in words.items())
+
+
+def declared(router: str, eips: int) -> str:
+    """A file for nft that makes the tables of a router anew, with maps for so many EIPs, sized as vipnet sizes them."""
+    there = nft(router, "-t", "list", "ruleset")
+    return "flush ruleset\n" + re.sub(r"\bsize \d+", f"size {max(512, 2 * eips)}", there)
 
 
 def without_state(words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
