@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+NAMED = 8
+"""So often in a row what a backend names is set aside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """An entry, or a whole object, that the data plane refused in a resync."""
@@ -183,15 +187,19 @@ def program_what_can(backend: Backend[Any], steps: Iterable[TargetPlan[Any]]) ->
     return aside
 
 
-def _apply_what_can(backend: Backend[Any], step: TargetPlan[Any]) -> Iterable[tuple[str, str]]:
-    """Apply a step without the entries that are refused, finding them by halves where the backend cannot tell."""
+def _apply_what_can(backend: Backend[Any], step: TargetPlan[Any], named: int = NAMED) -> Iterable[tuple[str, str]]:
+    """Apply a step without the entries that are refused, finding them by halves where the backend cannot tell.
+
+    So they are, too, when what it named was set aside `named` times: it may name one of many at a time, and each time all
+    others are sent again.
+    """
     reasons = backend.apply(step)
     if not reasons:
         return
     rest = step.without(frozenset(reasons))
-    if len(rest):
+    if len(rest) and named:
         yield from reasons.items()
-        yield from _apply_what_can(backend, rest)
+        yield from _apply_what_can(backend, rest, named - 1)
     elif len(step) == 1:
         yield from reasons.items()
     else:

@@ -25,9 +25,9 @@ class InterruptedDumpError(Exception):
     """What was dumped has changed meanwhile (NLM_F_DUMP_INTR): some of it may be missing or there twice."""
 
 
-def asked(link: socket.socket, kind: int, payload: bytes) -> Iterator[bytes]:
+def asked(link: socket.socket, kind: int, payload: bytes, *, room: int = 1 << 16) -> Iterator[bytes]:
     """Ask; yield each answer behind nfgenmsg. Raises OSError at the end if the kernel refused."""
-    for answer, _, body in exchanged(link, kind, payload, header.ACK):
+    for answer, _, body in exchanged(link, kind, payload, header.ACK, room=room):
         if answer == _ERROR:
             _raise_for(body)
             return
@@ -51,16 +51,22 @@ def dumped(link: socket.socket, kind: int, payload: bytes) -> Iterator[bytes]:
         raise InterruptedDumpError
 
 
-def exchanged(link: socket.socket, kind: int, payload: bytes, flags: int) -> Iterator[tuple[int, int, bytes]]:
-    """Send a message; yield kind, flags and payload of what comes, until nobody asks for more. Raises OSError."""
+def exchanged(
+    link: socket.socket, kind: int, payload: bytes, flags: int, *, room: int = 1 << 16
+) -> Iterator[tuple[int, int, bytes]]:
+    """Send a message; yield kind, flags and payload of what comes, until nobody asks for more. Raises OSError.
+
+    `room`: bytes of the largest answer; the less, the faster they come.
+    """
     link.send(_HEADER.pack(_HEADER.size + len(payload), _KIND | kind, header.REQUEST | flags, 1, 0) + payload)
+    receive, unpack, size = link.recv, _HEADER.unpack_from, _HEADER.size
     while True:
-        data = link.recv(1 << 18)
-        at = 0
-        while at + _HEADER.size <= len(data):
-            length, answer, said, _, _ = _HEADER.unpack_from(data, at)
-            yield answer, said, data[at + _HEADER.size : at + length]
-            at += max(_HEADER.size, (length + 3) & ~3)
+        data = receive(room)
+        at, end = 0, len(data) - size
+        while at <= end:
+            length, answer, said, _, _ = unpack(data, at)
+            yield answer, said, data[at + size : at + length]
+            at += max(size, (length + 3) & ~3)
 
 
 def each(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -40,6 +40,7 @@ TABLE: Final = "vipnet"
 MOST_BYTES: Final = 60_000
 """Of elements in a message: an attribute's length has 16 bits."""
 
+_ANSWER: Final = 4096
 _KEYS_AT_ONCE: Final = 100
 """Answers to so many keys fit into a socket's default buffer."""
 _COMMENT: Final = 0
@@ -250,7 +251,7 @@ def replies(link: socket.socket, family: str, name: str, elements: Sequence[byte
     while at < len(elements):
         question = begin + attribute(header.SET_ELEM_LIST_ELEMENTS, b"".join(elements[at : at + _KEYS_AT_ONCE]))
         try:
-            for answer in asked(link, header.GETSETELEM, question):
+            for answer in asked(link, header.GETSETELEM, question, room=_ANSWER):
                 at += 1
                 yield answer
         except FileNotFoundError:
