@@ -168,9 +168,9 @@ class Journey:
         if router is None:
             return self._drop("no-route", "router")
         self._note("router", "to the gateway", gateway, router)
-        if version == 6 and self._src >> 118 == _LINK_LOCAL:
-            return self._drop("no-route", "router", router)
         subnet = self._index.subnet(port.vpc_id, version, self._dst)
+        if version == 6 and self._src >> 118 == _LINK_LOCAL and (subnet is None or self._dst != subnet.gateway6):
+            return self._drop("no-route", "router", router)  # what is for the router itself is not routed
         if subnet is not None:
             own = self._index.mapped(port.vpc_id, self._src) if version == 4 else None
             self._note("router", "to another subnet", subnet, router, own)
