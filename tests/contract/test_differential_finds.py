@@ -147,13 +147,13 @@ def test_nobody_hears_what_a_router_answers_to_a_vip_without_a_holder(differing:
         cloud.ask(*questions)
 
 
-def test_a_router_answers_for_its_address_in_another_subnet_whoever_asks(arena: Arena) -> None:
+def test_a_router_answers_for_its_address_in_another_subnet_whoever_asks(differing: str) -> None:
     # The simulator took what comes from a link-local address for unroutable, though the router itself was meant.
-    with arena.case("plain") as cloud:
+    with Arena(differing, prefix=PREFIX) as arena, arena.case("plain") as cloud:
         with cloud.transaction() as tx:
             tx.vpcs.create("v", "10.0.0.0/8", cidr6="fd00::/16")
             tx.networks.create("n", "10.3.0.0/22", vpc="v", prefix6="fd00:3::/64")
             tx.networks.create("other", "10.2.0.0/24", vpc="v", prefix6="fd00:2::/64")
-        cloud.servers.create("s", nets=["n:10.3.0.6,fd00:3::6"], macs=["02:00:00:00:00:14"], devices=["tap4"])
+        cloud.servers.create("s", nets=["n:10.3.0.6,fd00:3::6"], macs=[MACS["tap4"]], devices=["tap4"])
         for dst in ("fd00:2::1", "fd00:2::2"):
             cloud.ask(Question(sender="tap4", proto="icmp", src="fe80::ff:fe00:14", dst=dst))
