@@ -24,6 +24,7 @@ __all__ = [
     "attribute",
     "attributes",
     "dump",
+    "link_mac",
     "links_fingerprint",
     "loopback_alias",
     "messages",
@@ -72,6 +73,13 @@ def loopback_alias(namespace: str) -> str:
     except OSError as error:
         raise DataplaneError(f"the kernel refused a netlink request: {error.strerror or error}") from error
     raise DataplaneError(f"namespace {namespace or 'of this process'} has no loopback interface")
+
+
+def link_mac(link: socket.socket, name: str) -> bytes:
+    """The MAC of an interface of a socket's namespace. Raises OSError."""
+    for _, payload in ask(link, _GETLINK, _LINK.pack(0, 0, 0, 0, 0) + attribute(_NAME, f"{name}\0".encode())):
+        return attributes(payload, _LINK.size)[_ADDRESS]
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
 
 @contextmanager

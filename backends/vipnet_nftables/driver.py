@@ -42,8 +42,8 @@ from vipnet_nftables.steps import PORTS, ordered
 __all__ = ["NftablesBackend"]
 
 _PATIENCE = 1.2
-"""Seconds in which a leg whose other end was just set up is connected: at once, but for pairs of which both ends happen to
-have the same number, whose carrier the kernel looks at once a second."""
+"""Seconds in which a bridge whose port was just set up is connected: at once, but for pairs of interfaces of which both ends
+happen to have the same number, whose carrier the kernel looks at once a second."""
 
 
 class NftablesBackend(Backend[NativeEntry]):
@@ -63,8 +63,8 @@ class NftablesBackend(Backend[NativeEntry]):
         self._handles = Handles()
         self._rules = Rules(self._handles.sockets, self._host)
         self._memory = Memory(self._handles.sockets, self._host)
-        self._announcements = Announcements(self._handles.sockets)
-        self._unannounced: dict[tuple[str, str], list[int]] = {}
+        self._announcements = Announcements(self._handles.sockets, self._host)
+        self._unannounced: dict[int, dict[str, list[int]]] = {}
 
     @classmethod
     def usability(cls) -> Usability:
@@ -194,15 +194,14 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Announce EIPs that are answered for by gratuitous ARP, as `apply` does by itself."""
-        legs: dict[tuple[str, str], set[int]] = {}
+        ways: dict[tuple[str, int], set[int]] = {}
         for intent in intents:
             if isinstance(intent, EipMapping) and intent.uplink is not None:
-                way = names.router_namespace(intent.vpc_id), names.uplink_leg(intent.uplink.index)
-                legs.setdefault(way, set()).add(intent.eip)
-        for (router, leg), eips in legs.items():
-            installed = answered_for(self._handles.sockets, router, leg, eips) if exists(router) else None
-            if installed and self._is_connected(router, leg, _PATIENCE):
-                self._announcements.begin(router, leg, sorted(installed))
+                ways.setdefault((names.router_namespace(intent.vpc_id), intent.uplink.index), set()).add(intent.eip)
+        for (router, uplink), eips in ways.items():
+            installed = answered_for(self._handles.sockets, router, uplink, eips) if exists(router) else None
+            if installed and self._is_connected(uplink, _PATIENCE):
+                self._announcements.begin(router, uplink, sorted(installed))
 
     def close(self) -> None:
         """Release the sockets and their thread; what is installed stays."""
@@ -241,30 +240,22 @@ class NftablesBackend(Backend[NativeEntry]):
         self._memory.learn(after if after.items() <= before.items() else None)
         return reading
 
-    def _is_connected(self, router: str, leg: str, patience: float) -> bool:
+    def _is_connected(self, uplink: int, patience: float) -> bool:
         until = time.monotonic() + patience
-        while not (connected := self._announcements.is_connected(router, leg)) and time.monotonic() < until:
+        while not (connected := self._announcements.is_connected(uplink)) and time.monotonic() < until:
             time.sleep(0.001)
         return connected
 
     def _announce(self, step: TargetPlan[NativeEntry]) -> None:
-        """Announce what is answered for from now on; a leg that is not connected yet has its turn with the ports."""
-        for place, eips in _answered(step).items():
-            self._unannounced.setdefault(place, []).extend(eips)
-        for router, leg in list(self._unannounced):
-            if not exists(router):
-                del self._unannounced[router, leg]
-            elif self._is_connected(router, leg, _PATIENCE if step.target == PORTS else 0):
-                self._announcements.begin(router, leg, self._unannounced.pop((router, leg)))
-
-
-def _answered(step: TargetPlan[NativeEntry]) -> dict[tuple[str, str], list[int]]:
-    """The EIPs that are answered for from now on, by router and leg."""
-    found: dict[tuple[str, int], list[int]] = {}
-    for entry in step.create:
-        if isinstance(entry, Nat):
-            found.setdefault((entry.namespace, entry.uplink), []).append(entry.eip)
-    return {(router, names.uplink_leg(uplink)): eips for (router, uplink), eips in found.items()}
+        """Announce what is answered for from now on; an uplink that leads nowhere yet has its turn with the ports."""
+        for entry in step.create:
+            if isinstance(entry, Nat):
+                self._unannounced.setdefault(entry.uplink, {}).setdefault(entry.namespace, []).append(entry.eip)
+        for uplink in list(self._unannounced):
+            if self._is_connected(uplink, _PATIENCE if step.target == PORTS else 0):
+                for router, eips in self._unannounced.pop(uplink).items():
+                    if exists(router):
+                        self._announcements.begin(router, uplink, eips)
 
 
 def _namespaces(entries: Iterable[NativeEntry]) -> list[str]:

@@ -65,6 +65,8 @@ def remaining(link: socket.socket, asked: Operations) -> Operations:
 
 def carried(there: Found, asked: Operations) -> tuple[dict[tuple[str, str], list[bytes]], Operations]:
     """For new tables: the elements of old ones that stay, with what they have counted, and what of operations is left to do."""
+    if not there:
+        return {}, Operations(comes=asked.comes)
     left = {where: dict(elements) for where, elements in there.items()}
     for column in asked.goes:
         for element in column.elements:

@@ -88,8 +88,8 @@ class Server:
 
     def hold(self, address: str) -> None:
         assert not ip_batch(self.space, [f"address add {address}/32 dev eth0"])
-        one = Announcer()
-        one.announce(self.space, "eth0", [ip(address)])
+        one = Announcer(self.space)
+        one.announce("eth0", frames.mac_bytes(self.mac), [ip(address)])
         one.close()
 
     def drop(self, address: str) -> None:

@@ -242,7 +242,6 @@ class Traced:
     def harm(self, entry: NativeEntry, harm: str) -> None:
         """Do it behind the back of vipnet."""
         if isinstance(entry, Namespace):  # open sockets keep a namespace alive: be like a process that has ended
-            self.backend._announcements.forget(entry.name)  # pyright: ignore[reportPrivateUsage]
             self.backend._handles.forget(entry.name)  # pyright: ignore[reportPrivateUsage]
         _harm(self.host, entry, harm)
 
