@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -55,7 +55,7 @@ def sizes(site: Site) -> set[int]:
 
 
 @contextmanager
-def asked_all_the_while(lab: Lab) -> Iterator[list[bool]]:
+def asked_all_the_while(lab: Lab) -> Generator[list[bool]]:
     """Ask the EIP from outside, each time from a fresh port; whether that was answered."""
     answers, over = list[bool](), threading.Event()
 
