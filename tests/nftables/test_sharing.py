@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_an_eip_is_announced_three_times_a_second_apart(lab: Lab, site: Site) ->
         wanted = arp(site.routing.mac, EIP2, EIP2)[14:42]
         first = sum(frame[14:42] == wanted for frame in tap.frames())
     assert (first, announcements(lab, site, EIP2, 2.4)) == (1, 2)
+
+
+def test_who_ends_at_once_has_announced_each_of_many(lab: Lab, site: Site) -> None:
+    eips = [f"203.0.113.{last}" for last in range(110, 140)]
+    added = lab.backend.compile([mapping(site.vpc, eip, f"192.168.4.{eip[-3:]}") for eip in eips])
+    with Tap(lab.outside) as tap, closing(NftablesBackend(BackendContext(options={"namespace": lab.host}))) as other:
+        for step in other.steps(diff({}, added)):
+            assert not other.apply(step)
+        other.close()
+        heard = {frame[14:42] for frame in tap.frames()}
+    assert heard >= {arp(site.routing.mac, eip, eip)[14:42] for eip in eips}
 
 
 def test_an_eip_that_has_gone_is_not_announced_again(lab: Lab, site: Site) -> None:
