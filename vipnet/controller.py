@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from vipnet.accounts import Closing
 from vipnet.backend import Backend, BackendContext
-from vipnet.committer import Committer
+from vipnet.committer import Begun, Committer
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import DataplaneError, InvalidStatusError
 from vipnet.naming import naming
 from vipnet.operations.draft import Progress, World
 from vipnet.plan import Plan
-from vipnet.reconcile import Quarantined
+from vipnet.reconcile import Quarantined, Work
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status
-from vipnet.store import Store, open_store
+from vipnet.store import Pending, Store, open_store
 from vipnet.trace import ask, shown
 from vipnet.views import TraceView
-from vipnet.watch import Mended, Report, Watch, Watched
+from vipnet.watch import POLL, Mended, Report, Watch, Watched
 
 __all__ = ["Controller"]
 
 _NOTHING: Plan[Any] = Plan()
+
+_SOON: Final = 0.02
+"""Seconds in which it is seen that another process has stored something to be programmed; to look takes some microseconds."""
 
 
 class Controller(Committer):
@@ -44,6 +47,7 @@ class Controller(Committer):
     ) -> None:
         super().__init__(config=config, store=store, backend=backend, world=world)
         self._watch: Watch | None = None
+        self._keeps = True
         self._by_key = by_key
 
     @classmethod
@@ -96,14 +100,12 @@ class Controller(Committer):
 
     def close(self) -> None:
         """Release the store and the backend's sockets; what is installed stays. A watch ends."""
-        try:
+        with ExitStack() as closing:
+            closing.callback(self._store.close)
+            closing.callback(self.backend.close)
+            closing.callback(self._let_go)
             if self._watch is not None:
-                self._watch.end()
-        finally:
-            try:
-                self.backend.close()
-            finally:
-                self._store.close()
+                closing.callback(self._watch.end)
 
     def settle(self) -> None:
         """Take everything that lives now out of Python's garbage collection (gc.freeze), for the whole process.
@@ -118,7 +120,7 @@ class Controller(Committer):
         """Compare the desired state with what is installed, changing nothing. Raises DataplaneError if it cannot be read."""
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._plane.require_usable()
-            self._refresh(with_pending=True)
+            self._refresh(with_pending=not self._claimed)
             if self._is_as_left():
                 return _NOTHING
             return self._plane.compared(self._topology)[0]
@@ -127,11 +129,16 @@ class Controller(Committer):
         """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
 
         `audit` asks for everything to be read back even where the backend could tell by cheaper means that nothing moved.
+        Where another process watches, that one is waited for. Raises DataplaneError.
         """
-        with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._refresh(with_pending=True)
-            known = self._is_as_left() or (not (self._pending or self._plane.quarantined) and self._plane.is_untouched())
-            plan, aside = (_NOTHING, []) if known and not audit else self._resync()
+        with self._exclusive(), naming(self._topology):
+            with self._turn(finishes=False) as watcher:
+                known = self._is_as_left() or (not (self._pending or self._plane.quarantined) and self._plane.is_untouched())
+                look = self._resync if watcher is None else self._compare
+                plan, aside = (_NOTHING, []) if known and not audit else look()
+                begun = self._ask() if watcher is not None and (plan or aside) else None
+            if begun is not None and watcher is not None and (said := self._told(begun, watcher)):
+                aside = [Quarantined(f"revision {begun.pending.revision}", said)]
             created = sum(len(target.create) for target in plan.targets)
             replaced = sum(len(target.replace) for target in plan.targets)
             deleted = sum(len(target.delete) for target in plan.targets)
@@ -143,6 +150,18 @@ class Controller(Committer):
                 quarantined=tuple(aside),
                 revision=self._revision,
             )
+
+    def _compare(self) -> tuple[Plan[Any], list[Quarantined]]:
+        return self._plane.compared(self._topology)
+
+    def _ask(self) -> Begun:
+        """Ask the process that watches to compare everything: by a revision in which nothing changes."""
+        pending = Pending(revision=self._revision + 1, thorough=True)
+        self._store.begin([], pending)
+        begun = Begun(Work({}, {}, _NOTHING, []), [], pending, self._topology)
+        self._pending.append(pending)
+        self._revision = pending.revision
+        return begun
 
     @contextmanager
     def watch(self, report: Report | None = None) -> Generator[Watch, None, None]:
@@ -157,7 +176,10 @@ class Controller(Committer):
             yield watch
         finally:
             self._watch = None
-            watch.end()
+            try:
+                watch.end()
+            finally:
+                self._let_go()
 
     def _begin_watch(self, report: Report | None) -> Watch:
         if self._by_key:
@@ -171,19 +193,52 @@ class Controller(Committer):
                 topology=lambda: self._topology,
                 mend=self._mend,
                 refresh=lambda asks: self._look_round(asks=asks),
+                pace=lambda: _SOON if self._claimed else POLL,
             )
             self._watch = Watch(watched, report)
             try:
                 self._watch.begin()
+                self._keep()
             except BaseException:
-                self._watch = None
+                watch, self._watch = self._watch, None
+                watch.end()
+                self._let_go()
                 raise
             return self._watch
+
+    def _keep(self) -> None:
+        """Have the data plane to ourselves, and program for other processes, unless one of them does so for us."""
+        if self._claimed or not self._keeps or self._store.watcher() is not None:
+            return
+        with self._store.lock(), naming(self._topology):
+            if self._store.claim():
+                try:
+                    self._refresh(with_pending=True)
+                    self._finish_pending()
+                    self._catch_up()
+                    self._keeps = self._claimed = self.backend.own()
+                    self._restamp()
+                finally:
+                    if not self._claimed:
+                        self._store.release()
+
+    def _let_go(self) -> None:
+        with self._lock, self._store.lock() if self._claimed and self._open is None else nullcontext():
+            self._keeps = True
+            if self._claimed:
+                try:
+                    self.backend.disown()
+                    self._restamp()
+                finally:
+                    self._claimed = False
+                    self._store.release()
 
     def _mend(self, places: Collection[str] | None, hidden: Collection[str]) -> Mended:
         """Repair what drifted in some places, None: in all; `hidden` ones are compared though nothing shows."""
         with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._refresh(with_pending=True)
+            self._take_in()
+            if self._store.watcher() is not None:  # another process repairs
+                return Mended(_NOTHING)
             if places is None or self._pending:
                 known = not (hidden or self._pending or self._plane.quarantined) and self._plane.is_known(self._store.stamp)
                 plan, aside = (_NOTHING, []) if known else self._resync()
@@ -209,6 +264,10 @@ class Controller(Committer):
             if self._open is not None:
                 return False
             self._refresh(with_pending=False)
+            if self._claimed and self._behind and not self._serve_others():
+                return True
+            if self._watch is not None:
+                self._keep()
             if not self.backend.is_prepared():
                 with self._store.lock():
                     self.backend.prepare()
@@ -217,10 +276,21 @@ class Controller(Committer):
         finally:
             self._lock.release()
 
+    def _serve_others(self) -> bool:
+        """Program what other processes have stored; False: it could not be, and is to be tried again."""
+        with self._store.lock(), naming(self._topology):
+            try:
+                self._take_in()
+                self._finish_pending()
+            except DataplaneError as error:
+                self._store.answer([one.revision for one in self._pending], error.details)
+                return False
+            return True
+
     def status(self) -> Status:
         """Say how things stand; a data plane that cannot be asked is a warning here, never an error."""
         with self._exclusive(), self._store.lock():
-            self._refresh(with_pending=True)
+            self._refresh(with_pending=not self._claimed)
             entries, drift, aside, warnings = self._asked()
             return Status(
                 backend=self.backend.name,
@@ -253,7 +323,7 @@ class Controller(Committer):
         Raises InputParameterError, MissingParameterError or ResourceNotFoundError for a packet that cannot be.
         """
         with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._refresh(with_pending=True)
+            self._refresh(with_pending=not self._claimed)
             question = ask(self._topology, self.config, from_=from_, src=src, dst=dst, proto=proto, sport=sport, dport=dport)
             explained, unasked = self._plane.explained(self._topology, question)
             return shown(explained, question.packet, self._topology, remedy=self._remedy(), unasked=unasked)

@@ -35,6 +35,7 @@ from vipnet.store import Pending
 from vipnet.topology import Topology
 from vipnet.trace import Explained, ModelIndex, Question, explain
 from vipnet.views import Counters
+from vipnet.working import Change
 
 __all__ = ["Plane", "Programmed"]
 
@@ -74,6 +75,10 @@ class Plane:
         self._progress("working out the change")
         changes, strict = draft.topology.changes(), not draft.sets_aside
         return change_work(self.backend, self._config, base, draft.topology, changes, strict=strict)
+
+    def between(self, base: Topology, topology: Topology, changes: Sequence[Change]) -> Work:
+        """What changes that another process has stored mean for the data plane. Raises DataplaneError as `work` does."""
+        return change_work(self.backend, self._config, base, topology, changes)
 
     def program(self, work: Work, topology: Topology, pending: Pending, *, sets_aside: bool) -> Programmed:
         """Carry a change out, and cut what lived on released addresses.

@@ -143,8 +143,9 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def check(self, plan: Plan[NativeEntry]) -> None:
         """Raise OwnedError where tables that a plan is about, or the host's, are somebody else's."""
-        routers = {target.target.removeprefix(target_of("")) for target in plan.targets if target.target.startswith(target_of(""))}
-        self._ownership.check([self._host, *(name for name in sorted(routers) if name and exists(name))])
+        rules = (target.target for target in plan.targets if target.target.startswith(target_of("")))
+        spaces = (target.removeprefix(target_of("")) for target in rules)
+        self._ownership.check([self._host, *(name for name in spaces if name and exists(name))])
 
     def changed(self) -> bool:
         """Whether a ruleset or an interface was changed since: by generation numbers, and by comparing all interfaces."""
@@ -175,7 +176,7 @@ class NftablesBackend(Backend[NativeEntry]):
                 self._flush(router, items)
 
     def is_prepared(self) -> bool:
-        """Whether every router has room for some more EIPs, only those are looked at that got some, and all is owned that can be."""
+        """Whether every router has room for some more EIPs, looked at if it got some, and nothing is left to own."""
         return not self._rules.short() and not self._ownership.due
 
     def prepare(self) -> None:

@@ -51,7 +51,19 @@ class Memory:
     many namespaces and interfaces there are. `is_sure`: whether nobody but us can have changed our tables in a namespace.
     """
 
-    __slots__ = ("_digest", "_doubted", "_ears", "_host", "_is_sure", "_looks", "_moved", "_names", "_seen", "_sockets", "_summed")
+    __slots__ = (
+        "_digest",
+        "_doubted",
+        "_ears",
+        "_host",
+        "_is_sure",
+        "_looks",
+        "_moved",
+        "_names",
+        "_seen",
+        "_sockets",
+        "_summed",
+    )
 
     def __init__(self, sockets: Sockets, host: str, is_sure: Callable[[str], bool]) -> None:
         self._sockets = sockets

@@ -1,9 +1,10 @@
 """Ownership of our tables: while a process watches, it alone can change them.
 
-A table with the kernel's flag OWNER takes changes by one netlink socket alone, another one of the same process is refused, too.
-PERSIST keeps it when that socket is closed, by whatever death: then anybody may change it, and the next owner adopts it. The kernel
-lets a table be adopted only if it was made with PERSIST, so routers' tables always are. The host's table is not before it is
-owned: nft up to 1.0.6 lists a table that persists without an owner as broken JSON, and the host's namespace is others', too.
+A table with the kernel's flag OWNER takes changes by one netlink socket alone; another one of the same process is refused, too.
+PERSIST keeps it when that socket is closed, by whatever death: then anybody may change it, and the next owner adopts it. The
+kernel lets a table be adopted only if it was made with PERSIST, so those of routers always are. The host's is made anew with it
+when it is to be owned, and without it at the end: of a table that persists without an owner nft 1.0.6 makes broken JSON, and
+the host's namespace is others', too.
 """
 
 from __future__ import annotations
