@@ -422,4 +422,4 @@ def _set_aside(one: Quarantined) -> str:
 
 
 def _named(watcher: int | None) -> str:
-    return f"process {watcher}, which watches" if watcher else "the process that watches"
+    return f"process {watcher}, which watches," if watcher else "the process that watches"

@@ -195,16 +195,15 @@ class Controller(Committer):
                 refresh=lambda asks: self._look_round(asks=asks),
                 pace=lambda: _SOON if self._claimed else POLL,
             )
-            self._watch = Watch(watched, report)
-            try:
-                self._watch.begin()
+            watch = Watch(watched, report)
+            watch.begin()
+            with ExitStack() as failing:
+                failing.callback(self._let_go)
+                failing.callback(watch.end)
                 self._keep()
-            except BaseException:
-                watch, self._watch = self._watch, None
-                watch.end()
-                self._let_go()
-                raise
-            return self._watch
+                failing.pop_all()
+            self._watch = watch
+            return watch
 
     def _keep(self) -> None:
         """Have the data plane to ourselves, and program for other processes, unless one of them does so for us."""
