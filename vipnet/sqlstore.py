@@ -216,7 +216,7 @@ class SqlStore:
             if self._newest(sql) != pending.revision - 1:
                 raise StaleError
             sql.execute(self._say.begun, row)
-            if row["logged"]:
+            if row["logged"] and changes:
                 sql.execute(self._say.logged, _log(changes, pending.revision))
             if pending.thorough:
                 self._set_meta(sql, _THOROUGH, str(pending.revision))

@@ -95,7 +95,7 @@ class Memory:
         """Whether nothing differs from what is remembered, of some namespaces or of all."""
         if self._seen is None:
             return False
-        asked = self._seen if namespaces is None else list(namespaces)
+        asked = list(self._seen if namespaces is None else namespaces)
         return not self._differing(asked)
 
     def stamp(self) -> str:
@@ -200,6 +200,7 @@ class Memory:
             with suppress(DataplaneError):
                 self._ears = Ears(self._host)
                 self._ears.meet(self._seen)
+                self._doubted = {name: Heard() for name in self._seen}  # of what was before nothing was heard
             return None
         news = self._ears.read(self._seen)
         if news is None:
