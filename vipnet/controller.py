@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
-from vipnet.accounts import Closing
 from vipnet.backend import Backend, BackendContext
-from vipnet.committer import Begun, Committer
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import DataplaneError, InvalidStatusError
+from vipnet.keeper import Keeper
 from vipnet.naming import naming
 from vipnet.operations.draft import Progress, World
 from vipnet.plan import Plan
 from vipnet.reconcile import Quarantined, Work
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status
+from vipnet.revisions import Begun
 from vipnet.store import Pending, Store, open_store
 from vipnet.trace import ask, shown
 from vipnet.views import TraceView
-from vipnet.watch import POLL, Mended, Report, Watch, Watched
+from vipnet.watch import Report, Watch, Watched
 
 __all__ = ["Controller"]
 
 _NOTHING: Plan[Any] = Plan()
 
-_SOON: Final = 0.02
-"""Seconds in which it is seen that another process has stored something to be programmed; to look takes some microseconds."""
 
 
-class Controller(Committer):
+class Controller(Keeper):
     """A model with its store and data plane. Thread-safe; use it as a context manager, or close it.
 
     Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`, those of the whole model here: `export`,
@@ -46,8 +44,6 @@ class Controller(Committer):
         self, *, config: Config, store: Store, backend: Backend[Any], world: World | None = None, by_key: bool = False
     ) -> None:
         super().__init__(config=config, store=store, backend=backend, world=world)
-        self._watch: Watch | None = None
-        self._keeps = True
         self._by_key = by_key
 
     @classmethod
@@ -193,7 +189,7 @@ class Controller(Committer):
                 topology=lambda: self._topology,
                 mend=self._mend,
                 refresh=lambda asks: self._look_round(asks=asks),
-                pace=lambda: _SOON if self._claimed else POLL,
+                pace=self._pace,
             )
             watch = Watch(watched, report)
             watch.begin()
@@ -204,87 +200,6 @@ class Controller(Committer):
                 failing.pop_all()
             self._watch = watch
             return watch
-
-    def _keep(self) -> None:
-        """Have the data plane to ourselves, and program for other processes, unless one of them does so for us."""
-        if self._claimed or not self._keeps or self._store.watcher() is not None:
-            return
-        with self._store.lock(), naming(self._topology):
-            if self._store.claim():
-                try:
-                    self._refresh(with_pending=True)
-                    self._finish_pending()
-                    self._catch_up()
-                    self._keeps = self._claimed = self.backend.own()
-                    self._restamp()
-                finally:
-                    if not self._claimed:
-                        self._store.release()
-
-    def _let_go(self) -> None:
-        with self._lock, self._store.lock() if self._claimed and self._open is None else nullcontext():
-            self._keeps = True
-            if self._claimed:
-                try:
-                    self.backend.disown()
-                    self._restamp()
-                finally:
-                    self._claimed = False
-                    self._store.release()
-
-    def _mend(self, places: Collection[str] | None, hidden: Collection[str]) -> Mended:
-        """Repair what drifted in some places, None: in all; `hidden` ones are compared though nothing shows."""
-        with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._take_in()
-            if self._store.watcher() is not None:  # another process repairs
-                return Mended(_NOTHING)
-            if places is None or self._pending:
-                known = not (hidden or self._pending or self._plane.quarantined) and self._plane.is_known(self._store.stamp)
-                plan, aside = (_NOTHING, []) if known else self._resync()
-                return Mended(plan, tuple(aside))
-            drifted = self._plane.disturbed(places, self._store.stamp) | frozenset(hidden)
-            if not drifted:
-                return Mended(_NOTHING)
-            plan, aside = self._plane.recheck(self._topology, drifted)
-            self._restamp()
-            return Mended(plan, tuple(aside))
-
-    def _restamp(self) -> None:
-        """Leave word of what is installed now, for other processes."""
-        if self._plane.is_synced and (stamp := self._plane.stamp()) != self._store.stamp():
-            self._store.finish([], stamp, Closing())
-
-    def _look_round(self, *, asks: bool) -> bool:
-        """Fold in what other processes did, prepare the data plane for what may come, and say, if asked, whether it has changed;
-        not while somebody works."""
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            if self._open is not None:
-                return False
-            self._refresh(with_pending=False)
-            if self._claimed and self._behind and not self._serve_others():
-                return True
-            if self._watch is not None:
-                self._keep()
-            if not self.backend.is_prepared():
-                with self._store.lock():
-                    self.backend.prepare()
-                    self._restamp()
-            return asks and not self._plane.is_untouched()
-        finally:
-            self._lock.release()
-
-    def _serve_others(self) -> bool:
-        """Program what other processes have stored; False: it could not be, and is to be tried again."""
-        with self._store.lock(), naming(self._topology):
-            try:
-                self._take_in()
-                self._finish_pending()
-            except DataplaneError as error:
-                self._store.answer([one.revision for one in self._pending], error.details)
-                return False
-            return True
 
     def status(self) -> Status:
         """Say how things stand; a data plane that cannot be asked is a warning here, never an error."""

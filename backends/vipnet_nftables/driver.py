@@ -12,7 +12,6 @@ from typing import ClassVar
 
 from vipnet.addresses import format_ip
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
-from vipnet.errors import DataplaneError
 from vipnet.evidence import Finding, Location, Need
 from vipnet.intents import EipMapping, Intent, Released, VipBinding
 from vipnet.packets import Packet, Step
@@ -24,7 +23,6 @@ from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import exists, identity, listed
 from vipnet_kernel.neighbours import forget_neighbours, neighbour
-from vipnet_kernel.netlink import loopback_alias
 from vipnet_nftables import names
 from vipnet_nftables.announcements import Announcements, answered_for
 from vipnet_nftables.commands import run_step, touched
@@ -32,10 +30,11 @@ from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Nat, NativeEntry, target_of
 from vipnet_nftables.evidence import find
 from vipnet_nftables.eyes import NftablesEyes
+from vipnet_nftables.keeper import Keeper
 from vipnet_nftables.link_entries import Namespace, Vlan
 from vipnet_nftables.memory import Memory
 from vipnet_nftables.metering import count
-from vipnet_nftables.ownership import OWNED, Ownership
+from vipnet_nftables.ownership import Ownership
 from vipnet_nftables.passage import passage
 from vipnet_nftables.port_entries import Attachment
 from vipnet_nftables.reader import Reading, read_places, read_system
@@ -68,6 +67,7 @@ class NftablesBackend(Backend[NativeEntry]):
         self._ownership = Ownership(self._handles.sockets, self._host, wanted=context.options.get("own", True))
         self._rules = Rules(self._ownership, self._host)
         self._memory = Memory(self._handles.sockets, self._host, self._ownership.is_sure)
+        self._keeper = Keeper(self._ownership, self._rules, self._memory, host=self._host, owner=self._owner)
         self._announcements = Announcements(self._handles.sockets, self._host)
         self._unannounced: dict[int, dict[str, list[int]]] = {}
 
@@ -127,19 +127,12 @@ class NftablesBackend(Backend[NativeEntry]):
         return NftablesEyes(self._host, self._owner, report, vanished=self._ownership.release)
 
     def own(self) -> bool:
-        """Own our tables, host's and routers', from now on; where the kernel cannot, or option `own` is false: no."""
-        if not self._ownership.begin([self._host, *self._routers()]):
-            return False
-        self._adopt()
-        return True
+        """Own our tables from now on, those of the host and of routers."""
+        return self._keeper.own()
 
     def disown(self) -> None:
-        """Let go of our tables. The host's persist no longer, for others who list them (see `ownership`)."""
-        try:
-            if self._ownership.flags(self._host) == OWNED:
-                self._remake_host(0)
-        finally:
-            self._ownership.end()
+        """Let go of our tables."""
+        self._keeper.disown()
 
     def check(self, plan: Plan[NativeEntry]) -> None:
         """Raise OwnedError where tables that a plan is about, or the host's, are somebody else's."""
@@ -184,7 +177,7 @@ class NftablesBackend(Backend[NativeEntry]):
         for router in self._rules.short():
             self._rules.grow(router)
             self._memory.committed(router, self._rules.generation)
-        self._adopt()
+        self._keeper.adopt()
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel, nft and pyroute2."""
@@ -262,37 +255,6 @@ class NftablesBackend(Backend[NativeEntry]):
     def _flush(self, router: str, items: Sequence[Released]) -> None:
         cut_connections(self._handles.sockets, router, {(item.eip, item.ip) for item in items if item.eip is not None})
         forget_neighbours(self._handles, router, {(item.version, item.ip, item.mac) for item in items if item.eip is None})
-
-    def _adopt(self) -> None:
-        """Own what is due. Only what was done before may be somebody else's: it is looked at, if there was anything, before
-        ownership counts."""
-        for namespace in sorted(self._ownership.due):
-            adopted = self._ownership.adopt(namespace) if exists(namespace) else None
-            if adopted is None:
-                self._ownership.drop(namespace)
-                continue
-            if adopted.is_owned:
-                self._memory.committed(namespace, adopted.generation)
-            else:
-                if not self._memory.holds([namespace]):
-                    self._memory.learn(None)
-                self._remake_host(OWNED)
-            self._ownership.confirm(namespace)
-
-    def _routers(self) -> list[str]:
-        """The namespaces that carry our mark."""
-        found = list[str]()
-        for name in listed(names.NAMESPACE):
-            try:
-                found += [name] if loopback_alias(name) == Namespace(name, self._owner).alias else []
-            except DataplaneError:
-                if exists(name):
-                    raise
-        return found
-
-    def _remake_host(self, flags: int) -> None:
-        self._rules.remake_host(flags)
-        self._memory.committed(self._host, self._rules.generation)
 
     def _look(self, expected: Mapping[str, NativeEntry]) -> Reading:
         self._ownership.sweep()
