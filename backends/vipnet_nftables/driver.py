@@ -124,7 +124,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def watch(self, report: Callable[[Sighting], None]) -> Eyes:
         """See rulesets, interfaces, addresses, routes and namespaces change, and who claims addresses."""
-        return NftablesEyes(self._host, self._owner, report, vanished=self._ownership.release)
+        return NftablesEyes(self._host, self._owner, report, vanished=self._vanished)
 
     def own(self) -> bool:
         """Own our tables from now on, those of the host and of routers."""
@@ -231,6 +231,11 @@ class NftablesBackend(Backend[NativeEntry]):
         self._memory.close()
         self._ownership.end()
         self._handles.close()
+
+    def _vanished(self, namespace: str) -> None:
+        """Hold on to a namespace no longer that others have deleted; any thread may say so."""
+        self._ownership.release(namespace)
+        self._handles.sockets.forget(namespace)
 
     def _namespace(self, place: str) -> str:
         return self._host if place == names.HOST else place

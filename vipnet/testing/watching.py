@@ -112,7 +112,10 @@ def _is_whole(network: ControlledNetwork) -> bool:
     """Whether the EIP leads to its holder, and a stranger's packet from the VIP to nobody."""
     probe, stolen = network.probe, Frame(proto="udp", src=VIP, dst=B, onto="b")
     reached = probe.udp(OUTSIDE, EIP) == Answer("a", WORLD)
-    return reached and probe.resolves("c", GATEWAY) and probe.heard("c", stolen) == frozenset()
+    try:
+        return reached and probe.resolves("c", GATEWAY) and probe.heard("c", stolen) == frozenset()
+    except AssertionError:  # a probe is sure of what it asks by; that may break between two questions: a namespace goes slowly
+        return False
 
 
 def _time_to_be_whole(network: ControlledNetwork, breaks: Callable[[], object], what: str) -> float:
