@@ -277,7 +277,7 @@ class SqlStore:
             self._answer(sql, [revision], reason)
 
     def claim(self) -> bool:
-        return self._claim is None or self._claim.take()
+        return self._claim is not None and self._claim.take()
 
     def watcher(self) -> int | None:
         return None if self._claim is None else self._claim.holder()

@@ -124,7 +124,7 @@ class Store(Protocol):
         ...
 
     def claim(self) -> bool:
-        """Let other processes leave it to this one to program; False: another one has them leave it to itself."""
+        """Let other processes leave it to this one to program; False: another one does, or this store cannot say so."""
         ...
 
     def watcher(self) -> int | None:
