@@ -126,13 +126,13 @@ class Ownership:
             self._due.discard(namespace)
             if not self._is_on or namespace in self._owned:
                 return None
+            self._left[namespace] = _number(namespace)  # also if it fails
             with _failing(namespace):
                 link = self._opened(namespace)
                 found = None if link is None else self._adopted(namespace, link)
-            if link is None or found is None:
-                self._left[namespace] = _number(namespace)
-            else:
+            if link is not None and found is not None:
                 self._owned[namespace] = number(namespace), link
+                del self._left[namespace]
             return found
 
     def drop(self, namespace: str) -> None:
