@@ -8,7 +8,7 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from vipnet.backend import BackendContext
 from vipnet.plan import diff
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables import NftablesBackend, ownership
-from vipnet_nftables.wire.batch import Fault
+from vipnet_nftables.wire.batch import Fault, Message
 
 pytestmark = pytest.mark.root
 
@@ -170,8 +170,12 @@ def test_a_kernel_without_tables_that_persist_owns_nothing(
     lab: Lab, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel here has them: this is one that says no."""
-    fault = Fault(0, errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-    monkeypatch.setattr(ownership, "transacted", lambda *_, **__: [fault])
+
+    def refused(link: socket.socket, messages: Sequence[Message]) -> list[Fault]:
+        del link, messages
+        return [Fault(0, errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))]
+
+    monkeypatch.setattr(ownership, "transacted", refused)
     lab.backend.close()
     old = NftablesBackend(BackendContext(options={"namespace": lab.host}))
     try:
