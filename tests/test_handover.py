@@ -180,16 +180,16 @@ def test_who_cannot_be_reached_now_is_reached_later(site: Site, monkeypatch: pyt
 def test_when_the_watch_ends_who_waits_goes_on_by_itself(site: Site) -> None:
     watching, other = site.opened(), site.opened()
     with ThreadPoolExecutor(1) as pool, watching.watch():
-        watching._lock.acquire()
+        watching._lock.acquire()  # pyright: ignore[reportPrivateUsage]
         try:
             asked = pool.submit(lambda: other.servers.create("s", nets=["web"], devices=["tap"]))
             time.sleep(0.2)
             assert not asked.done()
-            watching._store.release()
+            watching._store.release()  # pyright: ignore[reportPrivateUsage]
             site.shared.owner = None
             assert asked.result(10).name == "s"
         finally:
-            watching._lock.release()
+            watching._lock.release()  # pyright: ignore[reportPrivateUsage]
     assert not other.plan()
 
 
