@@ -151,6 +151,7 @@ def test_apply_is_asked_of_who_watches(site: Site) -> None:
     watching, other = site.opened(), site.opened()
     with watching.watch():
         assert other.apply(audit=True).changed == 0
+        watching.backend.changed = lambda: False  # type: ignore[method-assign]  # else it would be faster, now and then
         keys = list(watching.backend.read())[:1]
         super(KeptBackend, watching.backend).apply(  # type: ignore[misc]
             TargetPlan("", delete=tuple(watching.backend.read()[key] for key in keys))
