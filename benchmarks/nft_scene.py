@@ -46,6 +46,7 @@ address = "203.0.113.2/24"
 gateway = "203.0.113.1"
 [backends.nftables]
 namespace = "{space}"
+own = false  # nft 1.0.6, which is measured beside us, cannot list tables that persist so that it can be read again
 """
 
 
@@ -151,7 +152,7 @@ class Scene(Host):
         super().__init__()
         self.vpc = secrets.token_hex(6)
         try:
-            self.backend = NftablesBackend(BackendContext(options={"namespace": self.space}))
+            self.backend = NftablesBackend(BackendContext(options={"namespace": self.space, "own": False}))
             self.program(self.backend.compile(self._base()))
             (self.router,) = self.routers()
             self.backend.read()
@@ -167,7 +168,7 @@ class Scene(Host):
     def reopen(self) -> None:
         """Go on with another backend, that has nothing to announce."""
         self.backend.close()
-        self.backend = NftablesBackend(BackendContext(options={"namespace": self.space}))
+        self.backend = NftablesBackend(BackendContext(options={"namespace": self.space, "own": False}))
 
     def mappings(self, first: int, last: int) -> list[EipMapping]:
         """EIPs by number, `last` not included; that of number 0 is the server's."""

@@ -159,6 +159,23 @@ class Backend(ABC, Generic[E]):
         """
         return Eyes()
 
+    def own(self) -> bool:
+        """Keep others from changing what is installed until `disown`, as far as possible; False: the backend never can.
+
+        Called while a watch lasts, when what is installed is as it should be; what it could not have it may try to have again
+        in `prepare`. Raises DataplaneError. Default: it cannot.
+        """
+        return False
+
+    def disown(self) -> None:
+        """Let others change what is installed again; what is installed stays. Raises DataplaneError."""
+
+    def check(self, plan: Plan[E]) -> None:
+        """Raise DataplaneError where a plan cannot be carried out because somebody else keeps what it would change. Cheap.
+
+        Asked before any of it is done. Default: it can.
+        """
+
     def changed(self) -> bool:
         """Whether anybody else may have changed what is installed since the last read, audit or apply. Cheap."""
         return True

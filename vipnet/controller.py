@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vipnet.accounts import Closing
 from vipnet.backend import Backend, BackendContext
-from vipnet.committer import Committer
 from vipnet.config import Config, load_config, store_path
 from vipnet.errors import DataplaneError, InvalidStatusError
+from vipnet.keeper import Keeper
 from vipnet.naming import naming
 from vipnet.operations.draft import Progress, World
 from vipnet.plan import Plan
-from vipnet.reconcile import Quarantined
+from vipnet.reconcile import Quarantined, Work
 from vipnet.registry import load_backend
 from vipnet.reports import ApplyReport, Status
-from vipnet.store import Store, open_store
+from vipnet.revisions import Begun
+from vipnet.store import Pending, Store, open_store
 from vipnet.trace import ask, shown
 from vipnet.views import TraceView
-from vipnet.watch import Mended, Report, Watch, Watched
+from vipnet.watch import Report, Watch, Watched
 
 __all__ = ["Controller"]
 
 _NOTHING: Plan[Any] = Plan()
 
 
-class Controller(Committer):
+
+class Controller(Keeper):
     """A model with its store and data plane. Thread-safe; use it as a context manager, or close it.
 
     Verbs are on `vpcs`, `networks`, `hosts`, `servers`, `groups` and `eips`, those of the whole model here: `export`,
@@ -43,7 +44,6 @@ class Controller(Committer):
         self, *, config: Config, store: Store, backend: Backend[Any], world: World | None = None, by_key: bool = False
     ) -> None:
         super().__init__(config=config, store=store, backend=backend, world=world)
-        self._watch: Watch | None = None
         self._by_key = by_key
 
     @classmethod
@@ -96,14 +96,12 @@ class Controller(Committer):
 
     def close(self) -> None:
         """Release the store and the backend's sockets; what is installed stays. A watch ends."""
-        try:
+        with ExitStack() as closing:
+            closing.callback(self._store.close)
+            closing.callback(self.backend.close)
+            closing.callback(self._let_go)
             if self._watch is not None:
-                self._watch.end()
-        finally:
-            try:
-                self.backend.close()
-            finally:
-                self._store.close()
+                closing.callback(self._watch.end)
 
     def settle(self) -> None:
         """Take everything that lives now out of Python's garbage collection (gc.freeze), for the whole process.
@@ -118,7 +116,7 @@ class Controller(Committer):
         """Compare the desired state with what is installed, changing nothing. Raises DataplaneError if it cannot be read."""
         with self._exclusive(), self._store.lock(), naming(self._topology):
             self._plane.require_usable()
-            self._refresh(with_pending=True)
+            self._refresh(with_pending=not self._claimed)
             if self._is_as_left():
                 return _NOTHING
             return self._plane.compared(self._topology)[0]
@@ -127,11 +125,16 @@ class Controller(Committer):
         """Make the data plane what it should be: finish what is pending, repair drift, set aside what is refused.
 
         `audit` asks for everything to be read back even where the backend could tell by cheaper means that nothing moved.
+        Where another process watches, that one is waited for. Raises DataplaneError.
         """
-        with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._refresh(with_pending=True)
-            known = self._is_as_left() or (not (self._pending or self._plane.quarantined) and self._plane.is_untouched())
-            plan, aside = (_NOTHING, []) if known and not audit else self._resync()
+        with self._exclusive(), naming(self._topology):
+            with self._turn(finishes=False) as watcher:
+                known = self._is_as_left() or (not (self._pending or self._plane.quarantined) and self._plane.is_untouched())
+                look = self._resync if watcher is None else self._compare
+                plan, aside = (_NOTHING, []) if known and not audit else look()
+                begun = self._ask() if watcher is not None and (plan or aside) else None
+            if begun is not None and watcher is not None and (said := self._told(begun, watcher)):
+                aside = [Quarantined(f"revision {begun.pending.revision}", said)]
             created = sum(len(target.create) for target in plan.targets)
             replaced = sum(len(target.replace) for target in plan.targets)
             deleted = sum(len(target.delete) for target in plan.targets)
@@ -143,6 +146,18 @@ class Controller(Committer):
                 quarantined=tuple(aside),
                 revision=self._revision,
             )
+
+    def _compare(self) -> tuple[Plan[Any], list[Quarantined]]:
+        return self._plane.compared(self._topology)
+
+    def _ask(self) -> Begun:
+        """Ask the process that watches to compare everything: by a revision in which nothing changes."""
+        pending = Pending(revision=self._revision + 1, thorough=True)
+        self._store.begin([], pending)
+        begun = Begun(Work({}, {}, _NOTHING, []), [], pending, self._topology)
+        self._pending.append(pending)
+        self._revision = pending.revision
+        return begun
 
     @contextmanager
     def watch(self, report: Report | None = None) -> Generator[Watch, None, None]:
@@ -157,7 +172,10 @@ class Controller(Committer):
             yield watch
         finally:
             self._watch = None
-            watch.end()
+            try:
+                watch.end()
+            finally:
+                self._let_go()
 
     def _begin_watch(self, report: Report | None) -> Watch:
         if self._by_key:
@@ -171,56 +189,22 @@ class Controller(Committer):
                 topology=lambda: self._topology,
                 mend=self._mend,
                 refresh=lambda asks: self._look_round(asks=asks),
+                pace=self._pace,
             )
-            self._watch = Watch(watched, report)
-            try:
-                self._watch.begin()
-            except BaseException:
-                self._watch = None
-                raise
-            return self._watch
-
-    def _mend(self, places: Collection[str] | None, hidden: Collection[str]) -> Mended:
-        """Repair what drifted in some places, None: in all; `hidden` ones are compared though nothing shows."""
-        with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._refresh(with_pending=True)
-            if places is None or self._pending:
-                known = not (hidden or self._pending or self._plane.quarantined) and self._plane.is_known(self._store.stamp)
-                plan, aside = (_NOTHING, []) if known else self._resync()
-                return Mended(plan, tuple(aside))
-            drifted = self._plane.disturbed(places, self._store.stamp) | frozenset(hidden)
-            if not drifted:
-                return Mended(_NOTHING)
-            plan, aside = self._plane.recheck(self._topology, drifted)
-            self._restamp()
-            return Mended(plan, tuple(aside))
-
-    def _restamp(self) -> None:
-        """Leave word of what is installed now, for other processes."""
-        if self._plane.is_synced and (stamp := self._plane.stamp()) != self._store.stamp():
-            self._store.finish([], stamp, Closing())
-
-    def _look_round(self, *, asks: bool) -> bool:
-        """Fold in what other processes did, prepare the data plane for what may come, and say, if asked, whether it has changed;
-        not while somebody works."""
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            if self._open is not None:
-                return False
-            self._refresh(with_pending=False)
-            if not self.backend.is_prepared():
-                with self._store.lock():
-                    self.backend.prepare()
-                    self._restamp()
-            return asks and not self._plane.is_untouched()
-        finally:
-            self._lock.release()
+            watch = Watch(watched, report)
+            watch.begin()
+            with ExitStack() as failing:
+                failing.callback(self._let_go)
+                failing.callback(watch.end)
+                self._keep()
+                failing.pop_all()
+            self._watch = watch
+            return watch
 
     def status(self) -> Status:
         """Say how things stand; a data plane that cannot be asked is a warning here, never an error."""
         with self._exclusive(), self._store.lock():
-            self._refresh(with_pending=True)
+            self._refresh(with_pending=not self._claimed)
             entries, drift, aside, warnings = self._asked()
             return Status(
                 backend=self.backend.name,
@@ -253,7 +237,7 @@ class Controller(Committer):
         Raises InputParameterError, MissingParameterError or ResourceNotFoundError for a packet that cannot be.
         """
         with self._exclusive(), self._store.lock(), naming(self._topology):
-            self._refresh(with_pending=True)
+            self._refresh(with_pending=not self._claimed)
             question = ask(self._topology, self.config, from_=from_, src=src, dst=dst, proto=proto, sport=sport, dport=dport)
             explained, unasked = self._plane.explained(self._topology, question)
             return shown(explained, question.packet, self._topology, remedy=self._remedy(), unasked=unasked)

@@ -15,6 +15,7 @@
      │   ├─ NotEmptyError             406  something is still inside
      │   └─ ConflictError             409  taken, or in contradiction to what is there
      └─ DataplaneError            500  the system refused or was unreachable; exit status 3
+         └─ OwnedError                500  another process keeps what is installed: end it, or use its store
 
 Class names and codes are those of the source system, misspelling included, so that callers can test on them.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "NotEmptyError",
     "NotFoundError",
     "NotSupportedError",
+    "OwnedError",
     "RefusedError",
     "ResourceNotFoundError",
     "UnsupportOperationError",
@@ -140,3 +142,7 @@ class DataplaneError(VipnetError):
     def __init__(self, details: str, *, pending: bool = False) -> None:
         super().__init__(details)
         self.pending = pending
+
+
+class OwnedError(DataplaneError):
+    """Another process, which watches, lets nobody else change what is installed; nothing changed."""

@@ -27,7 +27,7 @@ def naming(topology: Topology) -> Generator[None, None, None]:
     try:
         yield
     except DataplaneError as error:
-        raise DataplaneError(named(error.details, topology), pending=error.pending) from error
+        raise type(error)(named(error.details, topology), pending=error.pending) from error
 
 
 def _name_of(id: str, topology: Topology) -> str:

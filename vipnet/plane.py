@@ -35,6 +35,7 @@ from vipnet.store import Pending
 from vipnet.topology import Topology
 from vipnet.trace import Explained, ModelIndex, Question, explain
 from vipnet.views import Counters
+from vipnet.working import Change
 
 __all__ = ["Plane", "Programmed"]
 
@@ -74,6 +75,10 @@ class Plane:
         self._progress("working out the change")
         changes, strict = draft.topology.changes(), not draft.sets_aside
         return change_work(self.backend, self._config, base, draft.topology, changes, strict=strict)
+
+    def between(self, base: Topology, topology: Topology, changes: Sequence[Change]) -> Work:
+        """What changes that another process has stored mean for the data plane. Raises DataplaneError as `work` does."""
+        return change_work(self.backend, self._config, base, topology, changes)
 
     def program(self, work: Work, topology: Topology, pending: Pending, *, sets_aside: bool) -> Programmed:
         """Carry a change out, and cut what lived on released addresses.
@@ -171,6 +176,7 @@ class Plane:
         self._synced = False  # until the end: the backend has then seen what is there, and would call a half unchanged
         came = self._came(topology, pending)
         plan, found = repair_plan(self.backend, self._config, topology, came)
+        self._check(plan)
         steps, last = in_order(self.backend, plan)
         found += program_what_can(self.backend, steps)
         self.backend.flush(_released(pending))
@@ -192,9 +198,19 @@ class Plane:
         """Make what is installed in some places what it should be; return what that took, and what was refused."""
         self.require_usable()
         plan, found = recheck_plan(self.backend, self._config, topology, places)
+        self._check(plan)
         aside = _named([*found, *program_what_can(self.backend, self.backend.steps(plan))], topology)
         self.quarantined = tuple(dict.fromkeys((*self.quarantined, *aside)))
         return plan, aside
+
+    def _check(self, plan: Plan[Any]) -> None:
+        """See that nobody else keeps what is to be changed, before anything is. Raises DataplaneError."""
+        if plan:
+            try:
+                self.backend.check(plan)
+            except DataplaneError:
+                self._synced = False  # the backend has seen what is there, and would call it unchanged
+                raise
 
     def disturbed(self, places: Collection[str], stamp: Callable[[], str]) -> frozenset[str]:
         """Which places are not as left, be it by this process or by the one that stamped what is installed."""

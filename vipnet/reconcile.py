@@ -13,7 +13,7 @@ from typing import Any
 from vipnet.backend import Backend, needs
 from vipnet.config import Config
 from vipnet.derive import all_scopes, derive, released, scopes_of
-from vipnet.errors import DataplaneError
+from vipnet.errors import DataplaneError, OwnedError
 from vipnet.intents import Intent, Released
 from vipnet.plan import Plan, TargetPlan, diff
 from vipnet.topology import Topology
@@ -124,19 +124,27 @@ def _compile_each(backend: Backend[Any], intents: Mapping[str, Intent]) -> tuple
 
 
 def program(backend: Backend[Any], steps: Iterable[TargetPlan[Any]]) -> None:
-    """Carry steps out; when one is refused, take the earlier ones back and raise Refused.
+    """Carry steps out; when one is refused, take the earlier ones back and raise Refused, or OwnedError.
 
     Raises DataplaneError when a target cannot be reached or its answer was lost; then nothing is taken back.
     """
     done: list[TargetPlan[Any]] = []
     for step in steps:
-        reasons = backend.apply(step)
+        try:
+            reasons = backend.apply(step)
+        except OwnedError:
+            _take_back(backend, done)
+            raise
         if reasons:
-            for earlier in reversed(done):
-                if left := backend.apply(earlier.inverse()):
-                    raise DataplaneError(f"target {earlier.target} refused to take a change back: {_first(left)}")
+            _take_back(backend, done)
             raise Refused(reasons)
         done.append(step)
+
+
+def _take_back(backend: Backend[Any], done: Sequence[TargetPlan[Any]]) -> None:
+    for step in reversed(done):
+        if left := backend.apply(step.inverse()):
+            raise DataplaneError(f"target {step.target} refused to take a change back: {_first(left)}")
 
 
 def _first(reasons: Mapping[str, str]) -> str:

@@ -27,6 +27,7 @@ from sqlalchemy.pool import StaticPool
 from vipnet.accounts import Account, Closing, added
 from vipnet.addresses import format_ip
 from vipnet.blocks import Block, blocks_of
+from vipnet.claim import Claim
 from vipnet.errors import InputParameterError
 from vipnet.filelock import locked
 from vipnet.intents import Released
@@ -34,7 +35,7 @@ from vipnet.model import Address, Network, Thing
 from vipnet.rows import decoded, decoded_by_name, encoded, key_of, make_schema
 from vipnet.sqlsource import SqlSource, read_all, usable
 from vipnet.statements import KEY, Statements
-from vipnet.store import Loaded, News, Pending, StaleError
+from vipnet.store import Loaded, News, Outcome, Pending, StaleError
 from vipnet.topology import KINDS, Snapshot
 from vipnet.views import Counters
 from vipnet.working import Change
@@ -47,6 +48,9 @@ KEPT_REVISIONS = 10_000
 
 MOST_LOGGED = 10_000
 """A change of more objects is not logged: the others read everything anew, which is as quick and needs no second copy."""
+
+_ANSWERS, _ANSWERED, _THOROUGH = "answers", 32, "thorough"
+"""Where it is kept what was said of the last so many revisions, and which revision is to be programmed thoroughly."""
 
 _BATCH = 10_000
 """Rows handed to the database at once: the rows of a million objects need not be in memory together."""
@@ -64,6 +68,7 @@ class SqlStore:
         self._by_key = by_key
         self._source: SqlSource | None = None
         self._path = path
+        self._claim = None if path is None else Claim(path)
         self._seen: int | None = None
         self._url = url
         self.url = self._engine.url.render_as_string(hide_password=True)
@@ -119,8 +124,12 @@ class SqlStore:
 
     def _loaded(self, sql: Connection, topology: Snapshot) -> Loaded:
         table = self._schema.revisions
-        pending = sql.execute(table.select().where(table.c.state == "pending").order_by(table.c.id)).all()
-        return Loaded(topology=topology, revision=self._newest(sql), pending=tuple(map(_pending, pending)))
+        rows = sql.execute(table.select().where(table.c.state == "pending").order_by(table.c.id)).all()
+        return Loaded(topology=topology, revision=self._newest(sql), pending=self._pending(sql, rows))
+
+    def _pending(self, sql: Connection, rows: Sequence[Any]) -> tuple[Pending, ...]:
+        thorough = self._meta(sql).get(_THOROUGH) if rows else None
+        return tuple(_pending(row, thorough=str(row.id) == thorough) for row in rows)
 
     def check_binding(self, backend: str, host: str) -> None:
         with self._transaction() as sql:
@@ -161,11 +170,15 @@ class SqlStore:
             return int(self._pragma("data_version")[0])  # no transaction: this is asked before every read
 
     def _pragma(self, words: str) -> Any:
+        return self._quickly(f"PRAGMA {words}")
+
+    def _quickly(self, words: str) -> Any:
+        """The first row of an answer of SQLite, outside any transaction."""
         driver = self._engine.raw_connection()
         try:
-            return driver.cursor().execute(f"PRAGMA {words}").fetchone()
+            return driver.cursor().execute(words).fetchone()
         except sqlite3.Error as error:
-            raise OperationalError(f"PRAGMA {words}", (), error) from error
+            raise OperationalError(words, (), error) from error
         finally:
             driver.close()
 
@@ -180,10 +193,11 @@ class SqlStore:
             last = rows[-1].id if rows else since
             within = log.select().where(log.c.revision > since, log.c.revision <= last)
             logged = sql.execute(within.order_by(log.c.revision, log.c.position)).all()
+            pending = self._pending(sql, [row for row in rows if row.state == "pending"])
         return News(
             revision=last,
             things=tuple((KINDS_BY_NAME[row.kind], row.object, _logged(row)) for row in logged),
-            pending=tuple(_pending(row) for row in rows if row.state == "pending"),
+            pending=pending,
         )
 
     def stamp(self) -> str:
@@ -202,8 +216,10 @@ class SqlStore:
             if self._newest(sql) != pending.revision - 1:
                 raise StaleError
             sql.execute(self._say.begun, row)
-            if row["logged"]:
+            if row["logged"] and changes:
                 sql.execute(self._say.logged, _log(changes, pending.revision))
+            if pending.thorough:
+                self._set_meta(sql, _THOROUGH, str(pending.revision))
             self._write(sql, _begun(changes))
 
     def finish(self, revisions: Iterable[int], stamp: str, closing: Closing) -> None:
@@ -252,12 +268,45 @@ class SqlStore:
         if sql.execute(self._say.meta_changed, {f"{KEY}key": key, "value": value}).rowcount == 0:
             sql.execute(self._say.meta_added, {"key": key, "value": value})
 
-    def cancel(self, changes: Sequence[Change], revision: int) -> None:
+    def cancel(self, changes: Sequence[Change], revision: int, reason: str) -> None:
         table, log = self._schema.revisions, self._schema.changes
         with self._transaction() as sql:
             self._write(sql, [Change(change.after, old.before) for change, old in zip(_begun(changes), changes, strict=True)])
             sql.execute(log.delete().where(log.c.revision == revision))
             sql.execute(table.update().where(table.c.id == revision).values(state="cancelled"))
+            self._answer(sql, [revision], reason)
+
+    def claim(self) -> bool:
+        return self._claim is not None and self._claim.take()
+
+    def watcher(self) -> int | None:
+        return None if self._claim is None else self._claim.holder()
+
+    def release(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+
+    def answer(self, revisions: Iterable[int], said: str) -> None:
+        with self._transaction(outlasts_power=False) as sql:
+            self._answer(sql, revisions, said)
+
+    def _answer(self, sql: Connection, revisions: Iterable[int], said: str) -> None:
+        answers: dict[str, str] = json.loads(self._meta(sql).get(_ANSWERS, "{}"))
+        answers |= {str(revision): said for revision in revisions}
+        self._set_meta(sql, _ANSWERS, json.dumps({key: answers[key] for key in sorted(answers, key=int)[-_ANSWERED:]}))
+
+    def outcome(self, revision: int) -> Outcome:
+        if self._path is not None and self._state(revision) == "pending":  # asked again and again, so without a transaction
+            return Outcome("pending")
+        with self._transaction() as sql:
+            state = sql.execute(text("SELECT state FROM revisions WHERE id = :id"), {"id": revision}).scalar()
+            said: dict[str, str] = json.loads(self._meta(sql).get(_ANSWERS, "{}"))
+        return Outcome(state or "programmed", said.get(str(revision), ""))
+
+    def _state(self, revision: int) -> str | None:
+        with usable(self.url):
+            found = self._quickly(f"SELECT state FROM revisions WHERE id = {revision:d}")  # noqa: S608 -- a number
+        return None if found is None else str(found[0])
 
     def _write(self, sql: Connection, changes: Sequence[Change]) -> None:
         """One statement a kind and sort of change; deletes first, so that a key can be given on."""
@@ -286,6 +335,7 @@ class SqlStore:
                 sql.execute(self._say.block_gone, here)
 
     def close(self) -> None:
+        self.release()
         self._close_source()
         self._engine.dispose()
 
@@ -356,11 +406,12 @@ def _logged(row: Any) -> Thing | None:
     return None if row.row is None else decoded_by_name(KINDS_BY_NAME[row.kind], json.loads(row.row))
 
 
-def _pending(row: Any) -> Pending:
+def _pending(row: Any, *, thorough: bool) -> Pending:
     return Pending(
         revision=row.id,
         transitions=json.loads(row.transitions),
         released=tuple(Released(**entry) for entry in json.loads(row.released)),
+        thorough=thorough,
     )
 
 

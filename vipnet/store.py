@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from vipnet.accounts import Account, Closing, added
 from vipnet.config import store_path
@@ -27,16 +27,28 @@ from vipnet.model import Thing
 from vipnet.topology import Snapshot
 from vipnet.working import Change
 
-__all__ = ["Loaded", "MemoryStore", "News", "Pending", "StaleError", "Store", "open_store"]
+__all__ = ["Loaded", "MemoryStore", "News", "Outcome", "Pending", "StaleError", "Store", "open_store"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A revision whose programming is not known to be complete. `transitions`: object id to what happens to it."""
+    """A revision whose programming is not known to be complete. `transitions`: object id to what happens to it.
+
+    `thorough`: whoever programs it is to compare everything, and to set aside what is refused.
+    """
 
     revision: int
     transitions: Mapping[str, str] = field(default_factory=dict[str, str])
     released: Sequence[Released] = ()
+    thorough: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a revision, and what whoever programmed it has to say, "": nothing."""
+
+    state: Literal["pending", "programmed", "cancelled"]
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +119,28 @@ class Store(Protocol):
         """What ended mappings of an EIP had counted, now, whatever state was loaded; None: none has ended."""
         ...
 
-    def cancel(self, changes: Sequence[Change], revision: int) -> None:
-        """Take a pending revision back."""
+    def cancel(self, changes: Sequence[Change], revision: int, reason: str) -> None:
+        """Take a pending revision back, and say why."""
+        ...
+
+    def claim(self) -> bool:
+        """Let other processes leave it to this one to program; False: another one does, or this store cannot say so."""
+        ...
+
+    def watcher(self) -> int | None:
+        """The process, another one, that programs what is stored, 0: not known which; None: whoever stores it. Cheap."""
+        ...
+
+    def release(self) -> None:
+        """Let other processes program by themselves."""
+        ...
+
+    def answer(self, revisions: Iterable[int], said: str) -> None:
+        """Say something of revisions to who has stored them and waits for them."""
+        ...
+
+    def outcome(self, revision: int) -> Outcome:
+        """What became of a revision. Cheap while it is pending."""
         ...
 
     def close(self) -> None: ...
@@ -182,8 +214,23 @@ class MemoryStore:
     def account(self, eip_id: str) -> Account | None:
         return self._accounts.get(eip_id)
 
-    def cancel(self, changes: Sequence[Change], revision: int) -> None:
+    def cancel(self, changes: Sequence[Change], revision: int, reason: str) -> None:
         pass
+
+    def claim(self) -> bool:
+        return True
+
+    def watcher(self) -> int | None:
+        return None
+
+    def release(self) -> None:
+        pass
+
+    def answer(self, revisions: Iterable[int], said: str) -> None:
+        pass
+
+    def outcome(self, revision: int) -> Outcome:  # noqa: ARG002 -- nobody else programs
+        return Outcome("programmed")
 
     def close(self) -> None:
         pass

@@ -42,7 +42,7 @@ from vipnet.sightings import (
 )
 from vipnet.topology import Snapshot
 
-__all__ = ["Mended", "Report", "Watch", "Watched"]
+__all__ = ["POLL", "Mended", "Report", "Watch", "Watched"]
 
 Report = Callable[[WatchEvent], None]
 
@@ -69,7 +69,8 @@ class Watched:
     """What a watch needs of its Controller.
 
     `mend` looks at places (None: everywhere) and repairs; those that are `hidden` are compared in any case. `refresh` takes in
-    what other processes did, and says, if asked to, whether the backend has changed; not while somebody is at work.
+    what other processes did, programs what they left to this one, and says, if asked to, whether the backend has changed; not
+    while somebody is at work. It is called every `pace` seconds.
     """
 
     backend: Backend[Any]
@@ -77,6 +78,7 @@ class Watched:
     topology: Callable[[], Snapshot]
     mend: Callable[[Collection[str] | None, Collection[str]], Mended]
     refresh: Callable[[bool], bool]
+    pace: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,8 @@ class Watch:
             if self._watched.refresh(self._eyes.blind):
                 with self._news:
                     self._repairs.cause(ANYWHERE, began).touched = True
-        return max(POLL, CALM * (time.monotonic() - began))
+        pace = self._watched.pace()
+        return max(pace, CALM * (time.monotonic() - began)) if self._eyes.blind else pace
 
     def _looked(self, causes: dict[str, Cause], over: list[str]) -> _Looked:
         began = time.monotonic()

@@ -12,7 +12,7 @@ from typing import Final
 from vipnet_kernel.namespaces import entered, number
 from vipnet_kernel.netlink import NETFILTER
 
-__all__ = ["Sockets", "prepare"]
+__all__ = ["Sockets", "opened", "prepare"]
 
 _MOST: Final = 128
 """Idle sockets that are kept: of two families of 64 namespaces, where a process may have 1,024 files open."""
@@ -89,7 +89,7 @@ class Sockets:
             link.close()
         with entered(namespace):  # says what is wrong where there is no such namespace
             there = number("")
-            return there, _opened(family)
+            return there, opened(family)
 
     def _back(self, place: _Place, there: int, link: socket.socket) -> None:
         with self._lock:
@@ -108,7 +108,8 @@ def prepare(link: socket.socket) -> socket.socket:
     return link
 
 
-def _opened(family: int) -> socket.socket:
+def opened(family: int) -> socket.socket:
+    """Open a socket in this thread's namespace, prepared. Raises OSError."""
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
     try:
         link.settimeout(_PATIENCE)

@@ -30,9 +30,11 @@ from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Nat, NativeEntry, target_of
 from vipnet_nftables.evidence import find
 from vipnet_nftables.eyes import NftablesEyes
+from vipnet_nftables.keeper import Keeper
 from vipnet_nftables.link_entries import Namespace, Vlan
 from vipnet_nftables.memory import Memory
 from vipnet_nftables.metering import count
+from vipnet_nftables.ownership import Ownership
 from vipnet_nftables.passage import passage
 from vipnet_nftables.port_entries import Attachment
 from vipnet_nftables.reader import Reading, read_places, read_system
@@ -50,19 +52,22 @@ class NftablesBackend(Backend[NativeEntry]):
     """Linux bridges with nftables port security, and for each VPC a router namespace with 1:1 NAT.
 
     Option `namespace`: the network namespace in which the servers' ports and the uplinks' devices are; "" is the
-    process's own. Not for use by two threads at once; needs root.
+    process's own. Option `own`: whether a watch keeps others from changing our tables. Not for use by two threads at once;
+    needs root.
     """
 
     name: ClassVar[str] = "nftables"
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic", "limits"})
 
     def __init__(self, context: BackendContext) -> None:
-        check_options(self.name, context.options, {"namespace": str})
+        check_options(self.name, context.options, {"namespace": str, "own": bool})
         self._host: str = context.options.get("namespace", "")
         self._owner = names.owner_mark(identity(self._host))
         self._handles = Handles()
-        self._rules = Rules(self._handles.sockets, self._host)
-        self._memory = Memory(self._handles.sockets, self._host)
+        self._ownership = Ownership(self._handles.sockets, self._host, wanted=context.options.get("own", True))
+        self._rules = Rules(self._ownership, self._host)
+        self._memory = Memory(self._handles.sockets, self._host, self._ownership.is_sure)
+        self._keeper = Keeper(self._ownership, self._rules, self._memory, host=self._host, owner=self._owner)
         self._announcements = Announcements(self._handles.sockets, self._host)
         self._unannounced: dict[int, dict[str, list[int]]] = {}
 
@@ -100,6 +105,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def recheck(self, expected: Mapping[str, NativeEntry], places: Collection[str]) -> dict[str, NativeEntry]:
         """Read some namespaces; what is expected elsewhere counts as installed."""
+        self._ownership.sweep()
         before = self._memory.snapshot(map(self._namespace, places))
         reading = read_places(self._handles, self._host, self._owner, expected, places)
         self._rules.askers.learn(reading.askers, reading.namespaces)
@@ -107,6 +113,7 @@ class NftablesBackend(Backend[NativeEntry]):
         after = self._memory.snapshot(asked)
         steady = [name for name in asked if name not in before or before[name] == after.get(name)]
         self._memory.take(steady, {name: look for name, look in after.items() if name in steady})
+        self._ownership.reconsider(asked)
         waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
         return {**reading.entries, **waiting}
 
@@ -117,7 +124,21 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def watch(self, report: Callable[[Sighting], None]) -> Eyes:
         """See rulesets, interfaces, addresses, routes and namespaces change, and who claims addresses."""
-        return NftablesEyes(self._host, self._owner, report)
+        return NftablesEyes(self._host, self._owner, report, vanished=self._vanished)
+
+    def own(self) -> bool:
+        """Own our tables from now on, those of the host and of routers."""
+        return self._keeper.own()
+
+    def disown(self) -> None:
+        """Let go of our tables."""
+        self._keeper.disown()
+
+    def check(self, plan: Plan[NativeEntry]) -> None:
+        """Raise OwnedError where tables that a plan is about, or the host's, are somebody else's."""
+        rules = (target.target for target in plan.targets if target.target.startswith(target_of("")))
+        spaces = (target.removeprefix(target_of("")) for target in rules)
+        self._ownership.check([self._host, *(name for name in spaces if name and exists(name))])
 
     def changed(self) -> bool:
         """Whether a ruleset or an interface was changed since: by generation numbers, and by comparing all interfaces."""
@@ -148,14 +169,15 @@ class NftablesBackend(Backend[NativeEntry]):
                 self._flush(router, items)
 
     def is_prepared(self) -> bool:
-        """Whether every router has room for some more EIPs; only those are looked at that got some."""
-        return not self._rules.short()
+        """Whether every router has room for some more EIPs, looked at if it got some, and nothing is left to own."""
+        return not self._rules.short() and not self._ownership.due
 
     def prepare(self) -> None:
         """Give routers that are three quarters full room for more, so that no change has to wait for that."""
         for router in self._rules.short():
             self._rules.grow(router)
             self._memory.committed(router, self._rules.generation)
+        self._keeper.adopt()
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel, nft and pyroute2."""
@@ -207,7 +229,13 @@ class NftablesBackend(Backend[NativeEntry]):
         """Release the sockets and their thread; what is installed stays."""
         self._announcements.close()
         self._memory.close()
+        self._ownership.end()
         self._handles.close()
+
+    def _vanished(self, namespace: str) -> None:
+        """Hold on to a namespace no longer that others have deleted; any thread may say so."""
+        self._ownership.release(namespace)
+        self._handles.sockets.forget(namespace)
 
     def _namespace(self, place: str) -> str:
         return self._host if place == names.HOST else place
@@ -224,6 +252,7 @@ class NftablesBackend(Backend[NativeEntry]):
             self._memory.learn(None)
         for namespace in _namespaces(step.delete):
             self._announcements.forget(namespace)
+            self._ownership.release(namespace)
         refused = run_step(self._handles, self._host, step)
         self._memory.renew(there, _namespaces(step.delete))
         return refused
@@ -233,11 +262,13 @@ class NftablesBackend(Backend[NativeEntry]):
         forget_neighbours(self._handles, router, {(item.version, item.ip, item.mac) for item in items if item.eip is None})
 
     def _look(self, expected: Mapping[str, NativeEntry]) -> Reading:
+        self._ownership.sweep()
         before = self._memory.snapshot([self._host, *listed(names.NAMESPACE)])
         reading = read_system(self._handles, self._host, self._owner, expected)
         self._rules.askers.learn(reading.askers)
         after = self._memory.snapshot([self._host, *reading.namespaces])
         self._memory.learn(after if after.items() <= before.items() else None)
+        self._ownership.reconsider([self._host, *reading.namespaces])
         return reading
 
     def _is_connected(self, uplink: int, patience: float) -> bool:

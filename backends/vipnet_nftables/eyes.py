@@ -54,8 +54,12 @@ class NftablesEyes(Eyes):
 
     blind: ClassVar[bool] = False
 
-    def __init__(self, host: str, owner: str, report: Callable[[Sighting], None]) -> None:
+    def __init__(
+        self, host: str, owner: str, report: Callable[[Sighting], None], *, vanished: Callable[[str], object]
+    ) -> None:
+        """`vanished` is told at once, in the thread that sees, of each namespace of ours whose name is gone."""
         self._host = host
+        self._vanished = vanished
         self._owner = owner
         self._report = report
         self._links: dict[int, LinkSeen] = {}
@@ -174,6 +178,7 @@ class NftablesEyes(Eyes):
             self._due.pop(name, None)
             if name in self._number_of:
                 self._name_of.pop(self._number_of.pop(name), None)
+                self._vanished(name)
                 yield Changed(place=name)
 
     def _looked_at_names(self) -> Iterator[Sighting]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -48,13 +48,26 @@ class Memory:
     """Looks at namespaces. Knows nothing at first, and after it was told that it cannot know.
 
     It listens after a while, and then looks again only where something was heard of: what a verb costs does not follow from how
-    many namespaces and interfaces there are.
+    many namespaces and interfaces there are. `is_sure`: whether nobody but us can have changed our tables in a namespace.
     """
 
-    __slots__ = ("_digest", "_doubted", "_ears", "_host", "_looks", "_moved", "_names", "_seen", "_sockets", "_summed")
+    __slots__ = (
+        "_digest",
+        "_doubted",
+        "_ears",
+        "_host",
+        "_is_sure",
+        "_looks",
+        "_moved",
+        "_names",
+        "_seen",
+        "_sockets",
+        "_summed",
+    )
 
-    def __init__(self, sockets: Sockets, host: str) -> None:
+    def __init__(self, sockets: Sockets, host: str, is_sure: Callable[[str], bool]) -> None:
         self._sockets = sockets
+        self._is_sure = is_sure
         self._host = host
         self._seen: Snapshot | None = None
         self._doubted: dict[str, Heard] = {}
@@ -82,7 +95,7 @@ class Memory:
         """Whether nothing differs from what is remembered, of some namespaces or of all."""
         if self._seen is None:
             return False
-        asked = self._seen if namespaces is None else list(namespaces)
+        asked = list(self._seen if namespaces is None else namespaces)
         return not self._differing(asked)
 
     def stamp(self) -> str:
@@ -138,7 +151,8 @@ class Memory:
     def _move(self, name: str, look: Look) -> None:
         """One transaction moves a generation by one; further on, others were there: in our tables, too, and nothing is known."""
         known = None if self._seen is None else self._seen.get(name)
-        if known is not None and look.generation - known.generation not in (0, 1) and not self._was_alone(name):
+        moved = known is not None and look.generation - known.generation not in (0, 1)
+        if moved and not self._is_sure(name) and not self._was_alone(name):
             self.learn(None)
         elif self._seen is not None and look != known:
             self._put(name, look)
@@ -168,7 +182,8 @@ class Memory:
     def _is_as_remembered(self, name: str, heard: Heard | None) -> bool:
         assert self._seen is not None
         known, look = self._seen.get(name), self._look(name)
-        if known is not None and look is not None and heard is not None and heard.is_foreign and look[::2] == known[::2]:
+        foreign = (heard is not None and heard.is_foreign) or self._is_sure(name)
+        if known is not None and look is not None and foreign and look[::2] == known[::2]:
             self._put(name, look)
             return True
         if known == look:
@@ -185,6 +200,7 @@ class Memory:
             with suppress(DataplaneError):
                 self._ears = Ears(self._host)
                 self._ears.meet(self._seen)
+                self._doubted = {name: Heard() for name in self._seen}  # of what was before nothing was heard
             return None
         news = self._ears.read(self._seen)
         if news is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from vipnet.errors import DataplaneError
@@ -18,6 +21,7 @@ from vipnet_nftables.columns import ElementEntry
 from vipnet_nftables.entries import Guard, NativeEntry, Skeleton, target_of
 from vipnet_nftables.metering import told_of_loss
 from vipnet_nftables.operations import Operations, Part, blamed, carried, operations, remaining
+from vipnet_nftables.ownership import OWNED, Ownership
 from vipnet_nftables.rooms import is_full, larger, room, sizes
 from vipnet_nftables.ruleset import HOST, TABLES, Kind
 from vipnet_nftables.wire.batch import RETRIES, Fault, Message, transacted
@@ -49,7 +53,7 @@ class Rules:
 
     __slots__ = ("_grew", "_host", "_intact_at", "_sockets", "askers", "generation")
 
-    def __init__(self, sockets: Sockets, host: str) -> None:
+    def __init__(self, sockets: Ownership, host: str) -> None:
         self._sockets = sockets
         self._host = host
         self._intact_at: int | None = None
@@ -58,14 +62,35 @@ class Rules:
         self.askers = Askers()
 
     def apply(self, step: TargetPlan[NativeEntry]) -> dict[str, str]:
-        """Commit a step; return the reasons of what was refused, by key."""
+        """Commit a step; return the reasons of what was refused, by key. Raises OwnedError where the tables are another's."""
         namespace = step.target.removeprefix(target_of("")) or self._host
         comes, self.generation = bool(step.create or step.replace), None
         if not comes and not exists(namespace):
             return {}
-        if namespace != self._host:
-            return self._apply_router(namespace, step)
-        return self._apply_host(step, comes=comes)
+        try:
+            return self._apply_host(step, comes=comes) if namespace == self._host else self._apply_router(namespace, step)
+        except DataplaneError as error:
+            if isinstance(error.__cause__, PermissionError):
+                self._sockets.check([namespace])
+            raise
+
+    def remake_host(self, flags: int) -> None:
+        """Make the host's tables anew, with all that is in them: the kernel gives a table that is there no other flags.
+
+        All policies there are to accept, so that no packet is lost. Raises DataplaneError.
+        """
+        with linked(self._sockets, self._host) as link:
+            if not read_declared(link, TABLES[HOST]).families:
+                return
+            faults: list[Fault] = []
+            for _ in range(_TRIES):
+                generation = ruleset_generation(link)
+                faults, _ = _renewed(link, HOST, Operations(), flags, generation=generation)
+                if not any(fault.code in RETRIES for fault in faults):
+                    break
+            if faults:
+                raise DataplaneError(f"the host's tables cannot be made anew: {faults[0].reason}")
+            self.generation = self._intact_at = ruleset_generation(link)
 
     def short(self) -> list[str]:
         """The routers that got EIPs and have little room for more."""
@@ -75,7 +100,7 @@ class Rules:
     def grow(self, router: str) -> None:
         """Give a router more room. Raises DataplaneError."""
         with linked(self._sockets, router) as link:
-            if faults := _resized(link, Operations())[0]:
+            if faults := _resized(link, Operations(), self._sockets.flags(router))[0]:
                 raise DataplaneError(f"the maps of {router} cannot be given more room: {faults[0].reason}")
             self.generation = ruleset_generation(link)
 
@@ -90,7 +115,8 @@ class Rules:
         with linked(self._sockets, self._host) as link:
             if not comes and any(isinstance(entry, Guard) for entry in step.delete) and _is_last(link, step):
                 return _without(link, step)
-            refused = _commit(link, step, HOST if comes and not self._is_intact(link) else None)
+            build = HOST if comes and not self._is_intact(link) else None
+            refused = _commit(link, step, build, self._sockets.flags(self._host))
             self.generation = ruleset_generation(link)
             self._intact_at = self.generation if comes and not refused else None
             return refused
@@ -98,7 +124,7 @@ class Rules:
     def _apply_router(self, namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         done = told_of_loss(self.askers.completed(namespace, step))
         with linked(self._sockets, namespace) as link:
-            refused = _commit(link, done, _skeleton(step))
+            refused = _commit(link, done, _skeleton(step), self._sockets.flags(namespace))
             self.generation = ruleset_generation(link)
         if not refused:
             self.askers.keep(done)
@@ -133,19 +159,20 @@ def _skeleton(step: TargetPlan[NativeEntry]) -> Kind | None:
     return next((entry.kind for entry in comes if isinstance(entry, Skeleton)), None)
 
 
-def _commit(link: socket.socket, step: TargetPlan[NativeEntry], build: Kind | None) -> dict[str, str]:
+def _commit(link: socket.socket, step: TargetPlan[NativeEntry], build: Kind | None, flags: int) -> dict[str, str]:
     if any(isinstance(entry, Skeleton) for entry in step.delete):
         return _without(link, step)
     asked = operations(_goes(step), _comes(step))
     if build is not None:
-        return _blame(*_built(link, build, asked), step)
-    send = _added if _has_room(link, asked) else _resized
+        return _blame(*_built(link, build, asked, flags), step)
+    resize = partial(_resized, flags=flags)
+    send = _added if _has_room(link, asked) else resize
     faults, parts = send(link, asked)
     for _ in range(_MENDS):
         if not faults:
             break
         if is_full(faults):
-            send = _resized
+            send = resize
         else:  # something was there already, or gone: look, and ask for the difference
             asked = remaining(link, asked)
         faults, parts = send(link, asked)
@@ -165,6 +192,8 @@ def _sent(
     parts = [*map(Part, before), *asked.parts()]
     messages = [part.message for part in parts]
     faults = transacted(link, messages, generation=generation)
+    if any(fault.code == errno.EPERM for fault in faults):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
     for _ in range(_TRIES):
         if not faults or any(fault.code not in RETRIES for fault in faults) or generation is not None:
             return faults, parts
@@ -177,29 +206,38 @@ def _added(link: socket.socket, asked: Operations) -> tuple[list[Fault], list[Pa
     return _sent(link, [], asked)
 
 
-def _resized(link: socket.socket, asked: Operations) -> tuple[list[Fault], list[Part]]:
-    """Commit operations together with room for them."""
+def _resized(link: socket.socket, asked: Operations, flags: int) -> tuple[list[Fault], list[Part]]:
+    """Commit operations together with room for them. In tables that are owned a ruleset that moves on was others' tables."""
     for _ in range(_TRIES):
-        before, generation = larger(link, _mappings(asked))
+        before, seen = larger(link, _mappings(asked))
+        generation = None if flags == OWNED else seen
         faults, parts = _sent(link, before, asked, generation=generation)
         if not faults or any(fault.code not in RETRIES for fault in faults):
             return faults, parts
     raise DataplaneError("there is no more room for EIPs, and none can be made: others keep changing the rules")
 
 
-def _built(link: socket.socket, kind: Kind, asked: Operations) -> tuple[list[Fault], list[Part]]:
+def _built(link: socket.socket, kind: Kind, asked: Operations, flags: int) -> tuple[list[Fault], list[Part]]:
     """Make the rules anew, and do what is left to do then: in place, so that no counter misses a packet and no packet its way;
     or in new tables, which takes as long as a chain that goes and whose policy is to drop hangs on its hook without its rules."""
     wanted, there = template(kind), read_declared(link, TABLES[kind])
-    in_place = rebuilt(there, wanted, sizes=sizes(_mappings(asked)))
+    in_place = rebuilt(there, wanted, sizes=sizes(_mappings(asked)), flags=flags)
     if in_place is not None:
         faults, parts = _sent(link, in_place, remaining(link, asked))
         if not is_full(faults):
             return faults, parts
+    return _renewed(link, kind, asked, flags)
+
+
+def _renewed(
+    link: socket.socket, kind: Kind, asked: Operations, flags: int, *, generation: int | None = None
+) -> tuple[list[Fault], list[Part]]:
+    """Make tables anew, with what they hold."""
     kept, left = carried(contents(link, TABLES[kind]), asked)
     elements = (message for (family, name), some in kept.items() for message, _ in adding(family, name, some))
     rooms = sizes(max(map(len, kept.values()), default=0) + _mappings(asked))
-    return _sent(link, [*deleted(TABLES[kind]), *created(wanted, sizes=rooms), *elements], left)
+    anew = [*deleted(TABLES[kind]), *created(template(kind), sizes=rooms, flags=flags), *elements]
+    return _sent(link, anew, left, generation=generation)
 
 
 def _mappings(asked: Operations) -> int:

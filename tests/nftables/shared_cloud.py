@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernel import loopback_alias, ruleset
+from kernel import loopback_alias, sets
 
 from tests.nftables.conftest import OUTSIDE, ip_batch
 from vipnet.controller import Controller
@@ -152,7 +152,7 @@ class _Rulesets:
 
     def __init__(self, space: str) -> None:
         self.space = space
-        self._rows = [body for row in ruleset(space) for noun, body in row.items() if noun in ("set", "map")]
+        self._rows = [body for row in sets(space) for noun, body in row.items() if noun in ("set", "map")]
 
     def elements(self, family: str, name: str) -> list[Any]:
         return [elem for row in self._rows if (row["family"], row["name"]) == (family, name) for elem in row.get("elem", ())]

@@ -46,6 +46,31 @@ def test_killed_processes_leave_nothing_half_done(lab: Lab, tmp_path: Path, verb
     assert len([words for words in crowd.said if words.startswith("done")]) > 8
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("verbs", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_killed_processes_whose_changes_another_one_programs(lab: Lab, tmp_path: Path, verbs: int) -> None:
+    """A watch stands by them, and is killed in the end itself."""
+    cloud = SharedCloud(lab.host, tmp_path, worker.prepare, devices=worker.DEVICES)
+    argv = [sys.executable, "-m", "vipnet", "--config", str(cloud.config), "-o", "json", "watch"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        assert '"watching"' in watch.stdout.readline()
+        try:
+            with Crowd(lambda number: [worker.__file__, str(cloud.config), str(number), "60"], 4, random.Random(5)) as crowd:
+                crowd.run(verbs)
+            assert watch.poll() is None
+            with cloud.opened() as controller:
+                controller.apply(audit=True)
+                assert not controller.status().pending
+        finally:
+            watch.kill()
+        said = watch.stdout.read()
+    assert not {"repair-failed", "contested"} & {word for word in said.split('"') if word}, said
+    assert not [words for words in crowd.said if words.startswith("broken")], crowd.said
+    assert crowd.killed
+    cloud.settle()
+
+
 def prepare(cloud: Controller) -> None:
     """Two VPCs of one CIDR, a group in each with a member and a VIP, and the EIP of the first."""
     with cloud.transaction() as tx:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from systems import NftablesSystem
+from systems import NftablesSystem, UnownedSystem
 
 from tests.nftables.vandal import VandalisedSystem, nft
 from vipnet.controller import Controller
@@ -38,7 +38,7 @@ class TestWatching(WatchingPromises, SystemTests):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledNetwork]:
-    with NftablesSystem(tmp_path_factory.mktemp("system")) as system, ControlledNetwork(system, standard_scene()) as one:
+    with UnownedSystem(tmp_path_factory.mktemp("system")) as system, ControlledNetwork(system, standard_scene()) as one:
         yield one
 
 
@@ -178,9 +178,10 @@ def test_processes_share_the_store_with_a_watch(lab: Lab, tmp_path: Path) -> Non
             netns.delete(f"{lab.host}2")
 
 
-def _config(folder: Path, host: str) -> Path:
+def _config(folder: Path, host: str, *, own: bool = True) -> Path:
     config = folder / "vipnet.toml"
-    config.write_text(f'store = "sqlite:///{folder}/s.db"\nbackend = "nftables"\n[backends.nftables]\nnamespace = "{host}"\n')
+    options = f'namespace = "{host}"\nown = {str(own).lower()}\n'
+    config.write_text(f'store = "sqlite:///{folder}/s.db"\nbackend = "nftables"\n[backends.nftables]\n{options}')
     return config
 
 
@@ -192,7 +193,7 @@ def ip_netns(lab: Lab, name: str) -> None:
 def test_the_command_over_the_kernel(lab: Lab, tmp_path: Path) -> None:
     space = f"{lab.host}3"
     ip_netns(lab, space)
-    config = _config(tmp_path, space)
+    config = _config(tmp_path, space, own=False)
     with Controller.open(config) as cloud:
         cloud.vpcs.create("prod", "192.168.0.0/16", external_access_mode="none")
         cloud.networks.create("web", "192.168.4.0/22", vpc="prod")

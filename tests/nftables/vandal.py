@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from systems import NftablesSystem
+from systems import UnownedSystem
 
 from vipnet.backend import Backend
 from vipnet.lab.netns import delete, ip
@@ -24,7 +24,7 @@ def set_sysctl(namespace: str, setting: str) -> None:
     run(["ip", "netns", "exec", namespace, "sysctl", "-qw", setting])
 
 
-class VandalisedSystem(NftablesSystem):
+class VandalisedSystem(UnownedSystem):
     """A host on which more is damaged, one thing at a time; each cuts off the EIP of group `red`, or unguards its VIP."""
 
     def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["connections", "forget_connections", "loopback_alias", "ruleset"]
+__all__ = ["connections", "forget_connections", "loopback_alias", "sets"]
 
 _JSON = 1 << 4
 _HEADER, _ATTRIBUTE, _LINK_HEADER = struct.Struct("=IHHII"), struct.Struct("=HH"), struct.Struct("=BxHiII")
@@ -29,15 +29,19 @@ _LOOPBACK, _ALIAS = 1, 20
 _IPV4 = struct.pack("=BBH", socket.AF_INET, 0, 0)
 
 
-def ruleset(space: str) -> list[dict[str, Any]]:
-    """What `nft -j list ruleset` lists there."""
+def sets(space: str) -> list[dict[str, Any]]:
+    """What `nft -j list sets` and `list maps` list there. Of tables that persist nft 1.0.6 makes broken JSON, or dies."""
+    return [row for what in (b"list sets", b"list maps") for row in _listed(space, what)]
+
+
+def _listed(space: str, what: bytes) -> list[dict[str, Any]]:
     library = _nft()
     with entered(space):
         context = library.nft_ctx_new(0)
         try:
             library.nft_ctx_output_set_flags(context, _JSON)
             library.nft_ctx_buffer_output(context)
-            assert library.nft_run_cmd_from_buffer(context, b"list ruleset") == 0, space
+            assert library.nft_run_cmd_from_buffer(context, what) == 0, space
             return list(json.loads(library.nft_ctx_get_output_buffer(context))["nftables"])
         finally:
             library.nft_ctx_free(context)

@@ -11,13 +11,13 @@ from typing import Any
 
 from drifts import DRIFTS
 
-from vipnet.backend import Backend
+from vipnet.backend import Backend, BackendContext
 from vipnet.lab import netns
 from vipnet.process import run
 from vipnet.testing import HostSystem, Probe, Scene, System
 from vipnet_simulator.probe import SimulatedProbe
 
-__all__ = ["NftablesSystem", "SimulatorSystem"]
+__all__ = ["NftablesSystem", "SimulatorSystem", "UnownedSystem"]
 
 
 class SimulatorSystem(System):
@@ -41,7 +41,7 @@ class SimulatorSystem(System):
 
 
 class NftablesSystem(HostSystem):
-    """A host of namespaces."""
+    """A host of namespaces. Rules of ours are out of reach while somebody watches, so no damage is done to them."""
 
     name = "nftables"
     settings = frozenset(f"bridge/bridge-nf-call-{tables}" for tables in ("arptables", "ip6tables", "iptables"))
@@ -50,7 +50,6 @@ class NftablesSystem(HostSystem):
         bridges, routers = _names(backend, "bridge vnb"), _names(backend, "namespace vn-")
         host = self.lab.host
         return {
-            "rules are flushed": lambda: _each((host, *routers), lambda space: _nft(space, "flush", "ruleset")),
             "links are set down": lambda: netns.ip(host, [f"link set {bridges[0]} down", "link set tap-a down"]),
             "bridges are deleted": lambda: netns.ip(host, [f"link del {bridge}" for bridge in bridges]),
             "ways out are deleted": lambda: _each(routers, _cut_off),
@@ -59,6 +58,20 @@ class NftablesSystem(HostSystem):
 
     def drifts(self) -> Mapping[str, Callable[[], object]]:
         return {what: partial(drift, self.lab.host) for what, drift in DRIFTS.items()}
+
+
+class UnownedSystem(NftablesSystem):
+    """A host whose rules others can change also while somebody watches."""
+
+    def context(self) -> BackendContext:
+        return BackendContext(options={**super().context().options, "own": False})
+
+    def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
+        spaces = (self.lab.host, *_names(backend, "namespace vn-"))
+        return {
+            **super().damages(backend),
+            "rules are flushed": lambda: _each(spaces, lambda space: _nft(space, "flush", "ruleset")),
+        }
 
 
 def _names(backend: Backend[Any], kind: str) -> list[str]:

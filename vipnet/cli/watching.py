@@ -15,7 +15,12 @@ from vipnet.events import EVENTS, WatchEvent
 
 __all__ = ["NOTES", "watch"]
 
-NOTES = ("Events:", *(f"  {word:<17} {meaning}" for word, meaning in EVENTS.items()))
+NOTES = (
+    "With the nftables backend nobody else can change the rules meanwhile, and what other processes do on the same store",
+    "is programmed by the one that watches.",
+    "Events:",
+    *(f"  {word:<17} {meaning}" for word, meaning in EVENTS.items()),
+)
 
 _STEP = 0.2
 """Seconds after which a signal is seen: a handler that wakes a waiting thread up may meet it with its lock in hand."""

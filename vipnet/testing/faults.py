@@ -86,6 +86,15 @@ class FaultyBackend(Backend[E]):
     def watch(self, report: Callable[[Sighting], None]) -> Eyes:
         return self.inner.watch(report)
 
+    def own(self) -> bool:
+        return self.inner.own()
+
+    def disown(self) -> None:
+        self.inner.disown()
+
+    def check(self, plan: Plan[E]) -> None:
+        self.inner.check(plan)
+
     def changed(self) -> bool:
         return self.inner.changed()
 

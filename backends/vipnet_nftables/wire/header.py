@@ -52,6 +52,7 @@ SET_ELEM_FLAGS: Final = 3
 
 TABLE_NAME: Final = 1
 TABLE_FLAGS: Final = 2
+TABLE_OWNER: Final = 7
 TABLE_F_OWNER: Final = 0x2
 TABLE_F_PERSIST: Final = 0x4
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from vipnet.errors import DataplaneError
 from vipnet_kernel.netlink import NETFILTER
-from vipnet_kernel.sockets import Sockets
 
-__all__ = ["linked"]
+__all__ = ["Lender", "linked"]
+
+
+class Lender(Protocol):
+    """Who lends netlink sockets."""
+
+    def lent(self, namespace: str, family: int) -> AbstractContextManager[socket.socket]:
+        """Have a socket of a namespace for the length of a `with` block. Raises OSError and DataplaneError."""
+        ...
 
 
 @contextmanager
-def linked(sockets: Sockets, namespace: str) -> Generator[socket.socket]:
+def linked(sockets: Lender, namespace: str) -> Generator[socket.socket]:
     """Have a socket of a namespace for the length of a `with` block. Raises DataplaneError when the kernel refuses."""
     try:
         with sockets.lent(namespace, NETFILTER) as link:

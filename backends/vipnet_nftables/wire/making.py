@@ -11,7 +11,7 @@ from vipnet_nftables.wire.batch import Message
 from vipnet_nftables.wire.elements import adding
 from vipnet_nftables.wire.objects import Declared, Name, kept, of_family, of_table
 
-__all__ = ["created", "deleted", "rebuilt", "resized"]
+__all__ = ["created", "deleted", "flagged", "rebuilt", "resized"]
 
 
 def created(wanted: Declared, *, sizes: Mapping[Name, int] = MappingProxyType({}), flags: int = 0) -> list[Message]:
@@ -25,12 +25,12 @@ def created(wanted: Declared, *, sizes: Mapping[Name, int] = MappingProxyType({}
 
 
 def rebuilt(
-    found: Declared, wanted: Declared, *, sizes: Mapping[Name, int] = MappingProxyType({})
+    found: Declared, wanted: Declared, *, sizes: Mapping[Name, int] = MappingProxyType({}), flags: int = 0
 ) -> list[Message] | None:
     """What puts tables right in place, around sets that are as they should be, whose elements and sizes stay.
 
     None where only new tables can do it: something that is wanted is there in another shape. A chain's policy is put right by
-    asking for it.
+    asking for it. `flags`: of tables that are missing.
     """
     if not found.families or any(found.sets.get(name, one) != one for name, one in wanted.sets.items()):
         return None
@@ -40,7 +40,7 @@ def rebuilt(
     missing = {name: one for name, one in wanted.sets.items() if name not in found.sets}
     surplus, empty = found.sets.keys() - wanted.sets, found.chains.keys() - wanted.chains
     return [
-        *(Message(header.NEWTABLE, header.CREATE, _named_table(family, 0)) for family in families),
+        *(Message(header.NEWTABLE, header.CREATE, _named_table(family, flags)) for family in families),
         *(Message(header.DELRULE, 0, of_table(family, header.RULE_TABLE)) for family in sorted(found.families)),
         *(_gone(header.DELSET, header.SET_TABLE, header.SET_NAME, name) for name in surplus),  # maps lead to chains
         *(_gone(header.DELCHAIN, header.CHAIN_TABLE, header.CHAIN_NAME, name) for name in empty),
@@ -75,6 +75,11 @@ def deleted(families: Iterable[str]) -> list[Message]:
             Message(header.DELTABLE, 0, of_table(family, header.TABLE_NAME)),
         )
     ]
+
+
+def flagged(families: Iterable[str], flags: int) -> list[Message]:
+    """What gives tables that are there, or are made by it, other flags."""
+    return [Message(header.NEWTABLE, header.CREATE, _named_table(family, flags)) for family in families]
 
 
 def _rules(wanted: Declared, families: Collection[str] | None = None) -> Iterator[Message]:
