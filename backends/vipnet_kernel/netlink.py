@@ -24,7 +24,7 @@ __all__ = [
     "attribute",
     "attributes",
     "dump",
-    "link_mac",
+    "link_seen",
     "links_fingerprint",
     "loopback_alias",
     "messages",
@@ -44,7 +44,7 @@ _NEWGEN, _GETGEN = (10 << 8) | 15, (10 << 8) | 16
 _GETLINK = 18
 _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _ERROR, _DONE = 2, 3
-_UP = 1
+_UP, _RUNNING = 1, 0x40
 _ADDRESS, _NAME, _MASTER, _ALIAS = 1, 3, 10, 20
 _LOOPBACK = 1
 _AT_ONCE = 100
@@ -75,10 +75,11 @@ def loopback_alias(namespace: str) -> str:
     raise DataplaneError(f"namespace {namespace or 'of this process'} has no loopback interface")
 
 
-def link_mac(link: socket.socket, name: str) -> bytes:
-    """The MAC of an interface of a socket's namespace. Raises OSError."""
+def link_seen(link: socket.socket, name: str) -> tuple[bytes, bool]:
+    """The MAC of an interface of a socket's namespace, and whether it is up and its other end too. Raises OSError."""
     for _, payload in ask(link, _GETLINK, _LINK.pack(0, 0, 0, 0, 0) + attribute(_NAME, f"{name}\0".encode())):
-        return attributes(payload, _LINK.size)[_ADDRESS]
+        _, _, _, flags, _ = _LINK.unpack_from(payload)
+        return attributes(payload, _LINK.size)[_ADDRESS], bool(flags & _RUNNING)
     raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
 

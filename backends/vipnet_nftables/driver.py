@@ -6,12 +6,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import ClassVar
 
 from vipnet.addresses import format_ip
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
+from vipnet.errors import DataplaneError
 from vipnet.evidence import Finding, Location, Need
 from vipnet.intents import EipMapping, Intent, Released, VipBinding
 from vipnet.packets import Packet, Step
@@ -24,7 +27,7 @@ from vipnet_kernel.handles import Handles
 from vipnet_kernel.namespaces import exists, identity, listed
 from vipnet_kernel.neighbours import forget_neighbours, neighbour
 from vipnet_nftables import names
-from vipnet_nftables.announcements import Announcements, answered_for
+from vipnet_nftables.announcements import Announcements, answered_for, leg_seen
 from vipnet_nftables.commands import run_step, touched
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Nat, NativeEntry, target_of
@@ -44,8 +47,8 @@ from vipnet_nftables.steps import PORTS, ordered
 __all__ = ["NftablesBackend"]
 
 _PATIENCE = 1.2
-"""Seconds in which a bridge whose port was just set up is connected: at once, but for pairs of interfaces of which both ends
-happen to have the same number, whose carrier the kernel looks at once a second."""
+"""Seconds in which a leg whose other end was just set up is connected: at once, but for pairs of which both ends happen to
+have the same number, whose carrier the kernel looks at once a second."""
 
 
 class NftablesBackend(Backend[NativeEntry]):
@@ -222,7 +225,7 @@ class NftablesBackend(Backend[NativeEntry]):
                 ways.setdefault((names.router_namespace(intent.vpc_id), intent.uplink.index), set()).add(intent.eip)
         for (router, uplink), eips in ways.items():
             installed = answered_for(self._handles.sockets, router, uplink, eips) if exists(router) else None
-            if installed and self._is_connected(uplink, _PATIENCE):
+            if installed and _comes(partial(self._announcements.is_connected, uplink), _PATIENCE):
                 self._announcements.begin(router, uplink, sorted(installed))
 
     def close(self) -> None:
@@ -271,22 +274,32 @@ class NftablesBackend(Backend[NativeEntry]):
         self._ownership.reconsider([self._host, *reading.namespaces])
         return reading
 
-    def _is_connected(self, uplink: int, patience: float) -> bool:
-        until = time.monotonic() + patience
-        while not (connected := self._announcements.is_connected(uplink)) and time.monotonic() < until:
-            time.sleep(0.001)
-        return connected
-
     def _announce(self, step: TargetPlan[NativeEntry]) -> None:
         """Announce what is answered for from now on; an uplink that leads nowhere yet has its turn with the ports."""
         for entry in step.create:
             if isinstance(entry, Nat):
                 self._unannounced.setdefault(entry.uplink, {}).setdefault(entry.namespace, []).append(entry.eip)
+        patience = _PATIENCE if step.target == PORTS else 0
         for uplink in list(self._unannounced):
-            if self._is_connected(uplink, _PATIENCE if step.target == PORTS else 0):
+            if _comes(partial(self._announcements.is_connected, uplink), patience):
                 for router, eips in self._unannounced.pop(uplink).items():
                     if exists(router):
+                        if patience:  # its leg is new, maybe, and nothing comes by it before it is connected
+                            _comes(partial(self._is_leg_connected, router, uplink), patience)
                         self._announcements.begin(router, uplink, eips)
+
+    def _is_leg_connected(self, router: str, uplink: int) -> bool:
+        with suppress(DataplaneError):  # somebody took it away again, which is drift and no matter of announcing
+            return leg_seen(self._handles.sockets, router, uplink)[1]
+        return False
+
+
+def _comes(condition: Callable[[], bool], patience: float) -> bool:
+    """Whether something is so, within so many seconds."""
+    until = time.monotonic() + patience
+    while not (there := condition()) and time.monotonic() < until:
+        time.sleep(0.001)
+    return there
 
 
 def _namespaces(entries: Iterable[NativeEntry]) -> list[str]:

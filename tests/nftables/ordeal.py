@@ -52,8 +52,8 @@ Rows = tuple[tuple[str, tuple[Any, ...]], ...]
 _KINDS: dict[str, Sequence[Kind]] = {seam.name: seam.kinds for seam in SEAMS}
 _ALWAYS = {"store", "lock", "ruleset", "question", "netlink", "route", "namespace file"}
 """The seams that any few changes meet; others are met by some."""
-_NEVER = {"program", "start"}
-"""What a change does without: nft translates the rules once, before anything is changed."""
+_NEVER = {"program", "start", "arp"}
+"""What a change does without: nft translates the rules once, before anything is changed, and a thread of its own announces."""
 
 _SOME = 2
 _TRIES = 200

@@ -140,8 +140,8 @@ def _listed(
     kind: int, flags: int, family: str, name: str, elements: Sequence[bytes]
 ) -> Iterator[tuple[Message, Sequence[bytes]]]:
     begin = prefix(family, name)
-    most = MOST_BYTES // max(map(len, elements), default=1)
-    for at in range(0, len(elements), most):
+    most = len(elements) if sum(map(len, elements)) <= MOST_BYTES else MOST_BYTES // max(map(len, elements))
+    for at in range(0, len(elements), most or 1):
         some = elements[at : at + most]
         yield Message(kind, flags, begin + attribute(header.SET_ELEM_LIST_ELEMENTS, b"".join(some))), some
 
