@@ -188,16 +188,16 @@ class Controller(Keeper):
                 config=self.config,
                 topology=lambda: self._topology,
                 mend=self._mend,
+                keep=self._keep,
                 refresh=lambda asks: self._look_round(asks=asks),
                 pace=self._pace,
             )
             watch = Watch(watched, report)
-            watch.begin()
-            with ExitStack() as failing:
-                failing.callback(self._let_go)
-                failing.callback(watch.end)
-                self._keep()
-                failing.pop_all()
+            try:
+                watch.begin()
+            except BaseException:
+                self._let_go()
+                raise
             self._watch = watch
             return watch
 

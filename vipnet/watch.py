@@ -68,7 +68,8 @@ class Mended:
 class Watched:
     """What a watch needs of its Controller.
 
-    `mend` looks at places (None: everywhere) and repairs; those that are `hidden` are compared in any case. `refresh` takes in
+    `mend` looks at places (None: everywhere) and repairs; those that are `hidden` are compared in any case. `keep` then keeps
+    others off, as far as the backend can, before anything is said: what it finds and repairs is no drift yet. `refresh` takes in
     what other processes did, programs what they left to this one, and says, if asked to, whether the backend has changed; not
     while somebody is at work. It is called every `pace` seconds.
     """
@@ -77,6 +78,7 @@ class Watched:
     config: Config
     topology: Callable[[], Snapshot]
     mend: Callable[[Collection[str] | None, Collection[str]], Mended]
+    keep: Callable[[], None]
     refresh: Callable[[bool], bool]
     pace: Callable[[], float]
 
@@ -119,6 +121,7 @@ class Watch:
             began = time.monotonic()
             first = self._watched.mend(None, ())
             found = _Looked({ANYWHERE: Cause()}, first, "", [], [], time.monotonic() - began)
+            self._watched.keep()
         except BaseException:
             self._eyes.close()
             raise

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -104,8 +106,15 @@ def test_a_killed_keepalived_is_a_split_brain_within_3_s(cloud: Cloud) -> None:
 
 
 def _time_to_split(cloud: Cloud) -> float:
-    """Seconds from the death of the holder's keepalived to the event, without those that the machine took; then it is over."""
+    """Seconds from the death of the holder's keepalived to the event, without those that the machine took; then it is over.
+
+    It dies in the middle between two advertisements: the second member waits for three of them after the last one it heard.
+    """
     cloud.start_both(1.0)
+    with closing(cloud.b.call(partial(socket.socket, socket.AF_INET, socket.SOCK_RAW, 112))) as ear:
+        ear.settimeout(5)
+        ear.recv(100)
+        time.sleep(0.5)
     with Noise() as noise:
         cloud.a.stop_keepalived(signal.SIGKILL)
         began = time.monotonic()
