@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -28,6 +29,8 @@ __all__ = ["cold", "flatness", "memory", "more", "recorded"]
 
 _CHILD: Final = Path(__file__).with_name("nft_child.py")
 _ONE_MORE: Final = "vipnet: plan to acknowledgement"
+_ROW: Final = 25
+_PACES: Final = {"": 0.0, ", 5 ms after the last": 0.005}
 _COMPARED: Final = 100_000
 """Up to so many EIPs what nft lists of ours and of its own is compared, element by element."""
 
@@ -71,29 +74,39 @@ def cold(report: Report, eips: int, repeats: int) -> None:
 
 
 def more(report: Report, eips: int, repeats: int) -> None:
-    """One more EIP with so many there, each contestant in a router of its own that nobody else touches."""
+    """One more EIP with so many there, each contestant in a router of its own that nobody else touches.
+
+    They take turns by rows of changes, one right after the other; and once more with a pause before each, in which the machine
+    goes to sleep and the announcements of the last one go out.
+    """
     with ExitStack() as stack:
         ours, theirs, bare = (stack.enter_context(Scene()) for _ in range(3))
         for scene in (ours, theirs, bare):
             _fill(scene, eips)
         link = stack.enter_context(linked(bare.router))
-        _one_more(ours, eips, [], [])  # a new backend looks first at what is there
-        mine, whole, floor, others = list[float](), list[float](), list[float](), list[float]()
-        for number in range(eips + 1, eips + 1 + repeats):
-            sent = _one_more(ours, number, mine, whole)
-            if sent:
-                timed(floor, replay, link, *sent)
-                _take_away(bare, number)
-            _one_more_by_nft(theirs, number, others)
-            if number % 50 == 0:
+        sent = _one_more(ours, eips, [], [])  # a new backend looks first at what is there
+        rows: dict[tuple[str, str], list[float]] = defaultdict(list)
+        numbers = iter(range(eips + 1, eips + 1 + 2 * repeats))
+        for pace, pause in _PACES.items():
+            for _ in range(max(1, repeats // _ROW)):
+                row = list(islice(numbers, min(_ROW, repeats)))
+                for number in row:
+                    time.sleep(pause)
+                    sent = _one_more(ours, number, rows[_ONE_MORE, pace], rows["vipnet: compile to acknowledgement", pace])
+                    _take_away(ours, number)
+                for _number in row if sent else ():
+                    time.sleep(pause)
+                    timed(rows["floor", pace], replay, link, *sent)
+                    _take_away(bare, row[-1])
+                if not pause:
+                    for number in row:
+                        _one_more_by_nft(theirs, number, rows["nft -f -", pace])
                 report.calibrate()
-    report.calibrate()
-    report.samples("more", eips, _ONE_MORE, mine, goal="p50 <= 150")
-    report.samples("more", eips, "vipnet: compile to acknowledgement", whole)
-    report.samples("more", eips, "nft -f -", others)
-    report.value("more", eips, "nft / vipnet", beside(others, mine))
-    if floor:
-        report.samples("more", eips, "floor", floor)
+    for (what, pace), times in rows.items():
+        report.samples("more", eips, f"{what}{pace}", times, goal="p50 <= 150" if what == _ONE_MORE else "")
+    mine = rows[_ONE_MORE, ""]
+    report.value("more", eips, "nft / vipnet", beside(rows["nft -f -", ""], mine))
+    if floor := rows.get(("floor", "")):
         report.value("more", eips, "vipnet / floor", beside(mine, floor), goal="<= 5")
     else:
         report.note("more", eips, "no floor: the backend sends nothing itself")
@@ -179,7 +192,6 @@ def _one_more(scene: Scene, number: int, times: list[float], whole: list[float])
         ended = time.perf_counter()
     times.append(ended - middle)
     whole.append(ended - begun)
-    _take_away(scene, number)
     return [unconditional(one) for one in sent]
 
 
