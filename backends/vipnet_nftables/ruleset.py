@@ -202,7 +202,8 @@ table ip vipnet {
 # Without an address on the uplink the kernel would ask upstream with a private sender; an uplink's own address would draw
 # the gateway's traffic here. So it asks as one of its EIPs, and as nobody, which RFC 5227 allows, while it has none. Such
 # questions are answered, too: the kernel does so only for one from an address, so they are taken for one from 192.0.0.8,
-# which RFC 7600 keeps for nobody.
+# which RFC 7600 keeps for nobody. Nobody is a neighbour by an EIP of the router's own: its announcements come back from the
+# bridge.
 _ARP: Final = """
 table arp vipnet {
 	map vn_asker { type ifname : ipv4_addr; }
@@ -210,6 +211,7 @@ table arp vipnet {
 
 	chain vn_input {
 		type filter hook input priority filter; policy accept;
+		iifname "up*" iifname . arp saddr ip @vn_eips drop
 		iifname "up*" arp operation request iifname . arp daddr ip != @vn_eips drop
 		iifname "up*" arp operation request arp saddr ip 0.0.0.0 arp saddr ip set 192.0.0.8
 	}

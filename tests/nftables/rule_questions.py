@@ -196,6 +196,11 @@ def unmapped_address_is_answered_for(scene: Scene) -> bool:
     return arp_reply(Place(scene.lab.outside), claim(WORLD_MAC, OUTSIDE, NOT_ANSWERED)) is not None
 
 
+def own_eip_is_a_neighbour(scene: Scene) -> bool:
+    """Whether who says that he has an EIP is answered, and so remembered."""
+    return arp_reply(Place(scene.lab.outside), claim(WORLD_MAC, EIP, EIP)) is not None
+
+
 def askers_are_answered_to(scene: Scene) -> list[str | None]:
     """Whom the replies are for: one to a probe for address conflicts, one to an ordinary question."""
     replies = [arp_reply(Place(scene.lab.outside), claim(WORLD_MAC, sender, EIP)) for sender in ("0.0.0.0", OUTSIDE)]

@@ -106,6 +106,7 @@ ROWS = [
     Row("router", "ip6 vn_input", "policy drop", ask6.router_refuses_port, False, True),
     Row("router", "ip6 vn_input", "icmpv6", ask6.server_pings_router, True, False),
     Row("router", "ip6 vn_forward", "accept", ask6.server_asks_other_subnet, True, False),
+    Row("router", "arp vn_input", "saddr ip @vn_eips drop", ask.own_eip_is_a_neighbour, False, True),
     Row("router", "arp vn_input", "!= @vn_eips drop", ask.unmapped_address_is_answered_for, False, True),
     Row("router", "arp vn_input", "set 192.0.0.8", ask.askers_are_answered_to, ["0.0.0.0", OUTSIDE], [None, OUTSIDE]),
     Row("router", "arp vn_output", "@vn_asker", ask.router_asks_upstream_as, ({EIP}, HOLDER_OUT), ({"0.0.0.0"}, HOLDER_OUT)),

@@ -148,3 +148,12 @@ def test_the_hosts_rules_go_with_the_last_bridge_in_one_transaction(lab: Lab, so
         lab.apply([])
         assert ruleset_generation(link) == before + 1
     assert not nft(lab.host, "list", "ruleset")
+
+
+def test_announcements_make_no_neighbours_of_the_router(lab: Lab, site: Site) -> None:
+    """They come back to it from the bridge."""
+    eips = [f"203.0.113.{last}" for last in range(110, 140)]
+    lab.change([], [mapping(site.vpc, eip, f"192.168.4.{eip[-3:]}") for eip in eips])
+    assert announcements(lab, site, eips[-1], 1.5) >= 1
+    known = subprocess.run(["ip", "-n", site.router, "neigh", "show", "dev", "up0"], check=True, capture_output=True, text=True)
+    assert not [line for line in known.stdout.splitlines() if line.split()[0] in eips]
