@@ -112,7 +112,7 @@ def test_a_change_is_programmed_as_a_change(site: Site) -> None:
 
 def test_what_is_refused_is_taken_back_for_both(site: Site) -> None:
     watching, other = site.opened(), site.opened()
-    site.shared.refused = "bad"
+    site.shared.refused = "tapbad"
     with watching.watch():
         with pytest.raises(DataplaneError, match="no room; nothing has changed") as error:
             other.servers.create("bad", nets=["web"], devices=["tapbad"])
@@ -126,7 +126,7 @@ def test_what_is_refused_is_taken_back_for_both(site: Site) -> None:
 def test_what_was_set_aside_is_no_success(site: Site) -> None:
     """What the watch programs by comparing everything, since somebody has been at the data plane."""
     watching, other = site.opened(), site.opened()
-    site.shared.refused = "bad"
+    site.shared.refused = "tapbad"
     with watching.watch():
         watching.backend.changed = lambda: True  # type: ignore[method-assign]
         with pytest.raises(DataplaneError, match=r"was set aside: no room.*stored as revision"):
