@@ -32,10 +32,15 @@ PROGRAMS = {
     "nginx": "nginx-light",
     "conntrack": "conntrack",
     "ps": "procps",
+    "ovs-vswitchd": "openvswitch-switch",
 }
 """Programs that the demo and the tests start, and the Debian package of each."""
 
-UNITS = {"nginx-light": "nginx.service", "keepalived": "keepalived.service"}
+UNITS = {
+    "nginx-light": "nginx.service",
+    "keepalived": "keepalived.service",
+    "openvswitch-switch": "openvswitch-switch.service",
+}
 """Services that a package would start, at once and at every boot."""
 
 POLICY = Path("/usr/sbin/policy-rc.d")
