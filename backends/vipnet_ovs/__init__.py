@@ -1,0 +1,1 @@
+"""Open vSwitch: one bridge, one declared OpenFlow pipeline."""

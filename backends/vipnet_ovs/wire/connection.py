@@ -1,0 +1,207 @@
+"""A connection to a bridge: requests, bundles, and what the switch says unasked."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from vipnet.errors import DataplaneError
+from vipnet_ovs.wire import messages
+from vipnet_ovs.wire.messages import VERSION, Kind
+from vipnet_ovs.wire.replies import error_text
+
+__all__ = ["Connection", "Refusal"]
+
+_CHUNK: Final = 1 << 18
+_MORE: Final = 1
+
+
+class Refusal(NamedTuple):
+    """What the switch refused: which of the messages, and why."""
+
+    index: int
+    reason: str
+
+
+class Connection:
+    """A stream to the OpenFlow socket of a bridge. Not for two threads at once. A context manager.
+
+    Every method raises DataplaneError when the switch cannot be reached or does not answer in time: then what became of a
+    change is not known.
+    """
+
+    def __init__(self, path: Path, *, timeout: float = 60.0) -> None:
+        self._path, self._timeout = path, timeout
+        self._xid = 0
+        self._received = bytearray()
+        self._unasked: deque[bytes] = deque()
+        try:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.connect(str(path))
+        except OSError as error:
+            raise DataplaneError(f"the bridge's socket {path} does not answer: {error.strerror}") from error
+        self._socket.setblocking(False)
+        self._exchange(messages.hello())
+        self._await(lambda message: message[1] == Kind.HELLO)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """The socket's."""
+        return self._socket.fileno()
+
+    def is_alive(self) -> bool:
+        """Whether the switch still holds the other end. Cheap."""
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def send(self, *sent: bytes) -> None:
+        """Send without waiting for an answer."""
+        self._exchange(b"".join(sent))
+
+    def transact(self, sent: Sequence[bytes]) -> list[Refusal]:
+        """Send messages, each by itself, and return what was refused."""
+        first = self._numbers(len(sent) + 1)
+        numbered = [one[:4] + (first + index).to_bytes(4) + one[8:] for index, one in enumerate(sent)]
+        last = first + len(sent)
+        self._exchange(b"".join((*numbered, messages.barrier(xid=last))))
+        return self._refusals(first, last, Kind.BARRIER_REPLY)
+
+    def bundle(self, sent: Sequence[bytes]) -> list[Refusal]:
+        """Carry out messages all or none, in order; return what was refused, if anything was."""
+        first = self._numbers(len(sent) + 2)
+        bundle, last = first & 0xFFFFFFFF, first + len(sent) + 1
+        parts = [messages.bundle_control("open", bundle, xid=first)]
+        add = messages.bundle_add
+        parts += [add(bundle, one, xid=first + 1 + index) for index, one in enumerate(sent)]
+        parts.append(messages.bundle_control("commit", bundle, xid=last))
+        self._exchange(b"".join(parts))
+        refused = self._refusals(first + 1, last, Kind.BUNDLE_CONTROL)
+        return refused
+
+    def ask(self, kind: messages.Multipart | None, request: bytes) -> Iterator[bytes]:
+        """Send a multipart request and yield the parts of its answer, whole messages."""
+        del kind
+        xid = self._numbers(1)
+        self._exchange(request[:4] + xid.to_bytes(4) + request[8:])
+        while True:
+            part = self._await(lambda message: int.from_bytes(message[4:8]) == xid)
+            if part[1] == Kind.ERROR:
+                raise DataplaneError(f"the switch does not answer a question: {error_text(part)}")
+            yield part
+            if not int.from_bytes(part[10:12]) & _MORE:
+                return
+
+    def receive(self, timeout: float) -> bytes | None:
+        """What the switch says unasked next; None: nothing in time."""
+        deadline = time.monotonic() + timeout
+        while not self._unasked:
+            if (message := self._next()) is not None:
+                self._keep(message)
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._fill(left):
+                return None
+        return self._unasked.popleft()
+
+    def _numbers(self, count: int) -> int:
+        first = self._xid + 1
+        self._xid += count
+        if self._xid >= 1 << 31:
+            first, self._xid = 1, count
+        return first
+
+    def _refusals(self, first: int, last: int, end: Kind) -> list[Refusal]:
+        refused: list[Refusal] = []
+
+        def ends(message: bytes) -> bool:
+            xid = int.from_bytes(message[4:8])
+            if message[1] == Kind.ERROR and first - 1 <= xid <= last:
+                refused.append(Refusal(xid - first, error_text(message)))
+                return xid == last
+            return xid == last and message[1] == end
+
+        self._await(ends)
+        named = [one for one in refused if 0 <= one.index < last - first]
+        return named or refused
+
+    def _await(self, wanted: object) -> bytes:
+        deadline = time.monotonic() + self._timeout
+        assert callable(wanted)
+        while True:
+            while (message := self._next()) is not None:
+                if wanted(message):
+                    return message
+                self._keep(message)
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._fill(left):
+                raise DataplaneError(f"the switch did not answer within {self._timeout:g} s")
+
+    def _keep(self, message: bytes) -> None:
+        if message[1] == Kind.ECHO_REQUEST:
+            self._exchange(messages.echo_reply(message))
+        elif message[1] in (Kind.PACKET_IN, Kind.FLOW_REMOVED, Kind.EXPERIMENTER, Kind.PORT_STATUS):
+            self._unasked.append(message)
+
+    def _next(self) -> bytes | None:
+        received = self._received
+        if len(received) < 8:
+            return None
+        length = received[2] << 8 | received[3]
+        if received[0] != VERSION or length < 8:
+            raise DataplaneError(f"the switch speaks OpenFlow version {received[0]}, not 1.5")
+        if len(received) < length:
+            return None
+        message = bytes(received[:length])
+        del received[:length]
+        return message
+
+    def _fill(self, timeout: float) -> bool:
+        if not select.select([self._socket], [], [], timeout)[0]:
+            return False
+        self._take()
+        return True
+
+    def _take(self) -> None:
+        try:
+            octets = self._socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise DataplaneError(f"the connection to the switch is lost: {error.strerror}") from error
+        if not octets:
+            raise DataplaneError("the switch has closed the connection")
+        self._received += octets
+
+    def _exchange(self, octets: bytes) -> None:
+        """Write all of it, and read meanwhile, so that neither side waits for the other."""
+        view, deadline = memoryview(octets), time.monotonic() + self._timeout
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                readable, writable, _ = select.select([self._socket], [self._socket], [], max(0, deadline - time.monotonic()))
+                if readable:
+                    self._take()
+                elif not writable:
+                    raise DataplaneError(f"the switch took nothing for {self._timeout:g} s") from None
+            except OSError as error:
+                raise DataplaneError(f"the connection to the switch is lost: {error.strerror}") from error
