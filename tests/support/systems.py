@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from drifts import DRIFTS
@@ -17,7 +18,7 @@ from vipnet.process import run
 from vipnet.testing import HostSystem, Probe, Scene, System
 from vipnet_simulator.probe import SimulatedProbe
 
-__all__ = ["NftablesSystem", "SimulatorSystem", "UnownedSystem"]
+__all__ = ["NftablesSystem", "OvsSystem", "SimulatorSystem", "UnownedSystem"]
 
 
 class SimulatorSystem(System):
@@ -58,6 +59,19 @@ class NftablesSystem(HostSystem):
 
     def drifts(self) -> Mapping[str, Callable[[], object]]:
         return {what: partial(drift, self.lab.host) for what, drift in DRIFTS.items()}
+
+
+class OvsSystem(HostSystem):
+    """A host with a switch of its own."""
+
+    name = "ovs"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.switch = self.lab.add_switch()
+
+    def context(self) -> BackendContext:
+        return BackendContext(options={**super().context().options, "database": self.switch.database})
 
 
 class UnownedSystem(NftablesSystem):

@@ -16,6 +16,7 @@ from vipnet.errors import DataplaneError
 from vipnet.lab import netns
 from vipnet.lab.leader import Leader
 from vipnet.lab.node import LabClient, LabNode, LabServer
+from vipnet.lab.switch import LabSwitch, send_whole_checksums
 from vipnet.model import check_name, mac_of
 
 __all__ = ["Lab"]
@@ -48,6 +49,7 @@ class Lab:
         self.namespaces: list[str] = []
         self._folders: list[Path] = []
         self._bridges: dict[str, str] = {}
+        self._has_switch = False
         self.root = root.absolute() if root else self._temporary_root()
         self.host = self._name("host")
         self._or_close(lambda: self._add_namespace(self.host))
@@ -103,6 +105,16 @@ class Lab:
         _configure(client, [address], routes)
         return client
 
+    def add_switch(self) -> LabSwitch:
+        """Start an Open vSwitch of the host's own. Machines that are added after it send whole checksums."""
+        folder = self._folder("switch")
+        leader = self._leader("switch", self.host, folder, ipv6=True)
+        switch = LabSwitch(name="switch", netns=self.host, folder=folder, mac="", leader=leader)
+        self._has_switch = True
+        self._admit(switch)
+        switch.start()
+        return switch
+
     def keep(self) -> None:
         """Let everything outlive this process; `close` does nothing any more."""
         for node in self.nodes:
@@ -153,16 +165,23 @@ class Lab:
         if space in self.namespaces:
             raise DataplaneError(f"the lab has a machine {name} already")
         self._add_namespace(space)
-        folder = self._folder(name)
+        return space, self._leader(name, space, self._folder(name), ipv6=ipv6)
+
+    def _leader(self, name: str, space: str, folder: Path, *, ipv6: bool) -> Leader:
         self._record("folder", str(folder))
         self._folders.append(folder)
         folder.mkdir(parents=True)
-        return space, Leader(netns=space, name=name, folder=folder, ipv6=ipv6)
+        return Leader(netns=space, name=name, folder=folder, ipv6=ipv6)
 
-    def _join(self, node: LabNode, device: str, space: str) -> None:
+    def _admit(self, node: LabNode) -> None:
         self.nodes.append(node)
         self._record("process", str(node.pid))
+
+    def _join(self, node: LabNode, device: str, space: str) -> None:
+        self._admit(node)
         netns.ip(space, [f"link add {device} type veth peer name eth0 address {node.mac} netns {node.netns}"])
+        if self._has_switch:
+            node.call(lambda: send_whole_checksums("eth0"))
 
     def _bridge(self, device: str) -> str:
         if device not in self._bridges:

@@ -10,6 +10,8 @@ from typing import Final
 __all__ = [
     "BUNDLE_ADD",
     "BUNDLE_CONTROL",
+    "TUPLE_DST",
+    "TUPLE_SRC",
     "VERSION",
     "FlowCommand",
     "GroupCommand",
@@ -119,6 +121,7 @@ _BAND = struct.Struct("!HHII4x")
 _FLOWS = struct.Struct("!B3xII4xQQ")
 _PACKET_OUT = struct.Struct("!IH2x")
 
+_RESET_COUNTS: Final = 4
 _NO_BUCKET: Final = 0xFFFFFFFF
 _BUCKET_ALL: Final = 0xFFFFFFFF
 _BUCKET_LAST: Final = 0xFFFFFFFE
@@ -165,10 +168,12 @@ def flow_mod(
     cookie: int = 0,
     cookie_mask: int = 0,
     hard: int = 0,
+    reset: bool = False,
     xid: int = 0,
 ) -> bytes:
-    """Add, modify or delete flows; `hard` is a time-out in seconds."""
-    fixed = _FLOW.pack(cookie, cookie_mask, table, command, 0, hard, priority, _NO_BUFFER, _ANY, _ANY, 0, 0)
+    """Add, modify or delete flows; `hard` is a time-out in seconds, `reset` lets what takes a flow's place count from 0."""
+    flags = _RESET_COUNTS * reset
+    fixed = _FLOW.pack(cookie, cookie_mask, table, command, 0, hard, priority, _NO_BUFFER, _ANY, _ANY, flags, 0)
     return message(Kind.FLOW_MOD, fixed + match_of(match) + instructions, xid=xid)
 
 
@@ -253,17 +258,22 @@ def set_async(reasons: int) -> bytes:
     return message(Kind.SET_ASYNC, properties)
 
 
-def ct_flush(zone: int, *, original: Sequence[tuple[int, bytes]] = (), reply: Iterable[tuple[int, bytes]] = (), xid: int = 0) -> bytes:
-    """Forget connections of a zone whose tuples are such (NXT_CT_FLUSH); a pair is a field of the tuple, and its value."""
-    body = _tlv(0, _tuple(original)) if original else b""
-    body += _tlv(1, _tuple(reply)) if reply else b""
-    return _nicira(32, struct.pack("!B7x", 0) + body + _tlv(2, zone.to_bytes(2)), xid=xid)
+def ct_flush(zone: int, *, original: Sequence[tuple[int, int]] = (), reply: Sequence[tuple[int, int]] = (), xid: int = 0) -> bytes:
+    """Forget connections of a zone (NXT_CT_FLUSH); pairs of TUPLE_SRC or TUPLE_DST and an IPv4 address say which, none: all."""
+    body = b"".join(_nested(kind, pairs) for kind, pairs in ((0, original), (1, reply)) if pairs)
+    return _nicira(_CT_FLUSH, bytes(8) + body + _tlv(2, zone.to_bytes(2)), xid=xid)
 
 
-def _tuple(fields: Iterable[tuple[int, bytes]]) -> bytes:
-    return b"".join(_tlv(kind, value) for kind, value in fields)
+TUPLE_SRC: Final = 0
+TUPLE_DST: Final = 1
+_CT_FLUSH: Final = 32
+
+
+def _nested(kind: int, pairs: Iterable[tuple[int, int]]) -> bytes:
+    inner = b"".join(_tlv(which, (0xFFFF << 32 | ip).to_bytes(16)) for which, ip in pairs)
+    return struct.pack("!HH4x", kind, 8 + len(inner)) + inner
 
 
 def _tlv(kind: int, value: bytes) -> bytes:
     whole = struct.pack("!HH", kind, 4 + len(value)) + value
-    return whole + bytes(-len(whole) % 8)
+    return whole[:2] + (len(whole) + 2 if len(value) == 2 else len(whole)).to_bytes(2) + whole[4:] + bytes(-len(whole) % 8)

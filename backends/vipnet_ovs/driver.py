@@ -1,0 +1,142 @@
+"""The backend: all input and output."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar, Final
+
+from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
+from vipnet.errors import DataplaneError
+from vipnet.intents import Intent, Released
+from vipnet.plan import Plan, TargetPlan
+from vipnet_kernel.handles import Handles
+from vipnet_kernel.linklist import list_links
+from vipnet_kernel.requests import RouteRequest, SwitchOffIpv6, send
+from vipnet_ovs.compiler import compile_intents
+from vipnet_ovs.database import Database
+from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
+from vipnet_ovs.releasing import flush_connections
+from vipnet_ovs.switch import Switch
+
+__all__ = ["OvsBackend"]
+
+_DATABASE: Final = "unix:/var/run/openvswitch/db.sock"
+_OPTIONS: Final[Mapping[str, type]] = {
+    "namespace": str,
+    "bridge": str,
+    "database": str,
+    "datapath": str,
+    "existing": bool,
+}
+
+
+class OvsBackend(Backend[Entry]):
+    """One bridge of Open vSwitch that switches, routes, translates and limits for any number of VPCs.
+
+    Options: `namespace` where the ports' and uplinks' devices are ("": the process's own); `bridge`, its name; `database`,
+    the switch's ("unix:PATH"); `datapath`, "system" (the kernel's) or "netdev" (userspace); `existing`: the bridge is somebody
+    else's, and only our ports and tables are ours. Not for use by two threads at once; needs root.
+    """
+
+    name: ClassVar[str] = "ovs"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic", "limits"})
+
+    def __init__(self, context: BackendContext) -> None:
+        check_options(self.name, context.options, _OPTIONS)
+        options = context.options
+        self._host: str = options.get("namespace", "")
+        bridge: str = options.get("bridge", "vipnet0")
+        remote: str = options.get("database", _DATABASE)
+        datapath: str = options.get("datapath", "netdev")
+        self._database = Database(remote, bridge, datapath=datapath, existing=options.get("existing", False))
+        self._switch = Switch(Path(remote.removeprefix("unix:")).parent / f"{bridge}.mgmt")
+        self._handles = Handles()
+        self._seen: int | None = None
+
+    @classmethod
+    def usability(cls) -> Usability:
+        """Say whether the user is root, and Open vSwitch and the Python package ovs are installed."""
+        if os.geteuid() != 0:
+            return Usability(False, "the ovs backend programs a switch: run it as root")
+        if shutil.which("ovs-vswitchd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])) is None:
+            return Usability(False, "not installed: ovs-vswitchd (Debian package openvswitch-switch)")
+        for package in ("ovs", "pyroute2"):
+            if find_spec(package) is None:
+                return Usability(False, f"not installed: {package} (pip install 'vipnet[ovs]')")
+        return Usability(True)
+
+    def compile(self, intents: Iterable[Intent]) -> dict[str, Entry]:
+        """Translate intents into ports, flows and buckets."""
+        return compile_intents(intents)
+
+    def steps(self, plan: Plan[Entry]) -> Iterable[TargetPlan[Entry]]:
+        """Ports come before flows, which know them by number, and go after them."""
+        return _ordered(plan)
+
+    def read(self) -> dict[str, Entry]:
+        """Return every entry that is installed."""
+        reading = self._database.read()
+        self._seen = self._database.seqno()
+        entries: dict[str, Entry] = {plug.key: self._looked(plug) for plug in reading.plugs}
+        if reading.bridge:
+            entries.update(self._switch.read(reading.numbers).entries)
+        return entries
+
+    def apply(self, step: TargetPlan[Entry]) -> Mapping[str, str]:
+        """Change ports in one transaction of the database, or flows in one bundle."""
+        if step.target == FLOWS:
+            reading = self._database.read()
+            if not reading.bridge:
+                return {} if not (step.create or step.replace) else dict.fromkeys((entry.key for entry in step.create), "there is no bridge")
+            return self._switch.apply(step, reading.numbers)
+        plugs = [entry for entry in (*step.create, *(new for _, new in step.replace)) if isinstance(entry, Plug)]
+        self._database.change(plugs, [entry for entry in step.delete if isinstance(entry, Plug)])
+        self._set_up({plug.device for plug in plugs})
+        self._seen = self._database.seqno()
+        return {}
+
+    def changed(self) -> bool:
+        """Whether the database, the mark of who programmed last, or the number of flows of a table is another."""
+        return self._seen is None or self._database.seqno() != self._seen or self._switch.state is None or self._switch.looked() != self._switch.state
+
+    def flush(self, released: Sequence[Released]) -> None:
+        """Cut the connections of EIPs that left their VIP."""
+        flush_connections(self._switch, released)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the kernel, the switch and the Python package."""
+        return {"kernel": os.uname().release, "openvswitch": self._database.version(), "ovs": version("ovs")}
+
+    def close(self) -> None:
+        """Close the connections; what is installed stays."""
+        self._switch.close()
+        self._database.close()
+        self._handles.close()
+
+    def _looked(self, plug: Plug) -> Plug:
+        return plug
+
+    def _set_up(self, devices: Iterable[str]) -> None:
+        there = list_links(self._host)
+        for device in sorted(set(devices) & there.keys()):
+            refused = send(self._handles, self._host, [SwitchOffIpv6(device), RouteRequest("link", "set", {"ifname": device, "state": "up"})])
+            if refused:
+                raise DataplaneError(f"{device} cannot be set up: {next(iter(refused.values()))}")
+
+
+def _ordered(plan: Plan[Entry]) -> list[TargetPlan[Entry]]:
+    before: list[TargetPlan[Entry]] = []
+    after: list[TargetPlan[Entry]] = []
+    for target in plan.targets:
+        if target.target == PORTS:
+            before.insert(0, replace(target, delete=()))
+            after.append(replace(target, create=(), replace=()))
+        else:
+            before.append(target)
+    return [step for step in (*before, *after) if len(step)]
