@@ -18,6 +18,8 @@ from vipnet.plan import Plan, TargetPlan
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.linklist import list_links
 from vipnet_kernel.requests import RouteRequest, SwitchOffIpv6, send
+from vipnet_ovs.agent import Agent
+from vipnet_ovs.announcing import announcements
 from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.database import Database
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
@@ -55,7 +57,9 @@ class OvsBackend(Backend[Entry]):
         remote: str = options.get("database", _DATABASE)
         datapath: str = options.get("datapath", "netdev")
         self._database = Database(remote, bridge, datapath=datapath, existing=options.get("existing", False))
-        self._switch = Switch(Path(remote.removeprefix("unix:")).parent / f"{bridge}.mgmt")
+        self._path = Path(remote.removeprefix("unix:")).parent / f"{bridge}.mgmt"
+        self._switch = Switch(self._path)
+        self._agent: Agent | None = None
         self._handles = Handles()
         self._seen: int | None = None
 
@@ -94,7 +98,10 @@ class OvsBackend(Backend[Entry]):
             reading = self._database.read()
             if not reading.bridge:
                 return {} if not (step.create or step.replace) else dict.fromkeys((entry.key for entry in step.create), "there is no bridge")
-            return self._switch.apply(step, reading.numbers)
+            refused = self._switch.apply(step, reading.numbers)
+            if not refused:
+                self._tell(step)
+            return refused
         plugs = [entry for entry in (*step.create, *(new for _, new in step.replace)) if isinstance(entry, Plug)]
         self._database.change(plugs, [entry for entry in step.delete if isinstance(entry, Plug)])
         self._set_up({plug.device for plug in plugs})
@@ -113,8 +120,20 @@ class OvsBackend(Backend[Entry]):
         """Versions of the kernel, the switch and the Python package."""
         return {"kernel": os.uname().release, "openvswitch": self._database.version(), "ovs": version("ovs")}
 
+    def _tell(self, step: TargetPlan[Entry]) -> None:
+        """Announce EIPs that are answered for from now on, and ask for the gateways of uplinks."""
+        said = announcements(self._switch, step.create)
+        if step.create and self._agent is None:
+            self._agent = Agent(self._path)
+            self._agent.start()
+        if self._agent is not None:
+            for message, repeated in said:
+                self._agent.emit(message, repeated=repeated)
+
     def close(self) -> None:
         """Close the connections; what is installed stays."""
+        if self._agent is not None:
+            self._agent.close()
         self._switch.close()
         self._database.close()
         self._handles.close()

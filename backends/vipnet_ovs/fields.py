@@ -29,6 +29,7 @@ __all__ = [
     "TRANSLATES",
     "UPLINK",
     "VPC",
+    "WATCHED",
     "ZONE",
     "Slot",
 ]
@@ -78,6 +79,7 @@ MASQUERADES: Final = _flag(2, "masquerades", "the VPC's access mode lets servers
 FROM_SUBNET: Final = _flag(3, "from_subnet", "it came in by an EIP with a source that is an address of the VPC")
 FROM_LEG: Final = _flag(4, "from_leg", "it came in by the physical leg of a classic network")
 OVERSIZED: Final = _flag(5, "oversized", "it is larger than such a message is without extension headers")
+WATCHED: Final = _flag(6, "watched", "an agent is there, so who holds a VIP is known")
 UPLINK: Final = Slot("uplink", oxm.XREG4, 32, 32, oxm.REG8, 0, "the uplink that it came in by or leaves by, its index + 1")
 NEXT_HOP: Final = Slot("next_hop", oxm.XREG4, 0, 32, oxm.REG9, 0, "the address whose MAC it needs on the uplink")
 ROUTER_MAC: Final = Slot("router_mac", oxm.XREG5, 0, 48, oxm.XREG5, 0, "the MAC of the VPC's router on uplinks")
@@ -96,6 +98,7 @@ SLOTS: Final = (
     FROM_SUBNET,
     FROM_LEG,
     OVERSIZED,
+    WATCHED,
     UPLINK,
     NEXT_HOP,
     ROUTER_MAC,

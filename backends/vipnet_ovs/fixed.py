@@ -53,7 +53,6 @@ def _ip6() -> Iterator[Flow]:
     yield made("ip6_security", 90, ICMP6)
     yield made("ip6_security", 90, {**IP6, oxm.IP_PROTO: 17, oxm.UDP_SRC: _DHCP6_SERVER})
     yield made("ip6_security", 10, IP6, goto("ingress"))
-    yield made("nd_size", 100, {fields.OVERSIZED: 1}, controller(Punt(Reason.OVERSIZED).encode()))
     yield made("nd_size", 90, {fields.OVERSIZED: 0}, goto("ingress"))
 
 

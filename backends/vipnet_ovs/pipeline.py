@@ -76,9 +76,8 @@ _DECLARED: Final = (
     ),
     Table(
         name="nd_size",
-        says="Neighbour discovery without extension headers has a known size (RFC 6980); larger frames are read by vipnet.",
+        says="Neighbour discovery without extension headers has a known size (RFC 6980); larger ones are dropped.",
         matches=_names(fields.OVERSIZED),
-        does=_names("controller"),
         next=_names("ingress"),
     ),
     Table(
@@ -171,11 +170,18 @@ _DECLARED: Final = (
         matches=_names(fields.VPC, *_IP_DST, oxm.IPV6_SRC),
         sets=_names(fields.SEGMENT, oxm.ETH_SRC, oxm.IN_PORT_16),
         next=_names("neighbour", "hairpin"),
+        calls=_names("watched"),
+    ),
+    Table(
+        name="watched",
+        says="Whether an agent is there: it renews the only flow, which ends by itself.",
+        matches=_names(),
+        sets=_names(fields.WATCHED),
     ),
     Table(
         name="neighbour",
         says="The MAC and port of an address. Without a holder known, a VIP's packet is copied to each member, with its MAC.",
-        matches=_names(fields.SEGMENT, *_IP_DST),
+        matches=_names(fields.SEGMENT, fields.WATCHED, *_IP_DST),
         sets=_names(fields.TO, oxm.ETH_DST),
         next=_names("output"),
         calls=_names("output"),

@@ -15,9 +15,7 @@ class Reason(IntEnum):
     """A member announces a VIP."""
     EXPIRED = 2
     """A server's packet has no hop left; the router's address follows, 4 or 16 bytes."""
-    OVERSIZED = 3
-    """Neighbour discovery that is larger than it is without extension headers."""
-    NEIGHBOUR = 4
+    NEIGHBOUR = 3
     """Nobody knows the MAC of a neighbour on an uplink."""
 
 

@@ -17,7 +17,7 @@ from vipnet_ovs.names import cookie, cookie_of_uplink, digest, mac_number, uplin
 from vipnet_ovs.wire import actions, oxm
 from vipnet_ovs.words import ARP, IP, prefix4
 
-__all__ = ["MASQUERADE_ZONE", "TRANSIT", "transit", "uplink_switching", "vpc_routing", "zones"]
+__all__ = ["MASQUERADE_ZONE", "TRANSIT", "transit", "uplink_mac", "uplink_switching", "vpc_routing", "zones"]
 
 MASQUERADE_ZONE: Final = 1
 """The conntrack zone in which all VPCs share an uplink's address."""
@@ -103,7 +103,7 @@ def _next_hops(uplink: Uplink, made: Maker) -> Iterator[Flow]:
 def _masquerade(uplink: Uplink, made: Maker) -> Iterator[Flow]:
     if uplink.address is None:
         raise DataplaneError(f"uplink {uplink.name} is to masquerade but has no address; add address to [uplinks.{uplink.name}]")
-    number, ip, mac = uplink.index + 1, uplink.address[0], mac_number(uplink_mac(uplink))
+    number, ip, mac = uplink.index + 1, uplink.address[0], mac_number(uplink_mac(uplink.index))
     yield made("masqueraded", 100, {**IP, oxm.IPV4_SRC: TRANSIT}, nat("masqueraded", zone=MASQUERADE_ZONE, to=actions.Nat("src", ip)))
     out = (load(fields.INSIDE, 1), load(fields.UPLINK, number), load(oxm.ETH_SRC, mac), goto("public"))
     yield made("masqueraded", 100, {**IP, oxm.IPV4_SRC: ip}, *out)
@@ -113,6 +113,6 @@ def _masquerade(uplink: Uplink, made: Maker) -> Iterator[Flow]:
     yield made("public", 100, {**IP, oxm.IPV4_DST: ip}, *back)
 
 
-def uplink_mac(uplink: Uplink) -> str:
+def uplink_mac(index: int) -> str:
     """The MAC of an uplink's own address: the same after a rebuild, so that the upstream's ARP entry stays right."""
-    return mac_of(uplink_id(uplink.index))
+    return mac_of(uplink_id(index))

@@ -104,7 +104,7 @@ def _leg6(intent: SubnetRouting, gateway6: int, length6: int, made: Maker) -> It
 
 def _onto(segment: int, mac: int) -> tuple[Act, ...]:
     """Onto a segment, where it may go back to the very port that it came from: that is forgotten."""
-    return (load(fields.SEGMENT, segment), load(oxm.ETH_SRC, mac), load(oxm.IN_PORT_16, 0), goto("neighbour"))
+    return (load(fields.SEGMENT, segment), load(oxm.ETH_SRC, mac), load(oxm.IN_PORT_16, 0), call("watched"), goto("neighbour"))
 
 
 def _back(mac: int) -> tuple[Act, ...]:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from vipnet.errors import DataplaneError
 from vipnet.plan import TargetPlan
+from vipnet_ovs.agent import HOLDER, holder_match
 from vipnet_ovs.blanks import Numbers, blanked, filled, number_in
 from vipnet_ovs.entries import Bucket, Entry
 from vipnet_ovs.fixed import fixed_flows
@@ -24,10 +25,11 @@ from vipnet_ovs.wire.replies import FlowRow, flow_rows, group_rows, meter_rows, 
 
 __all__ = ["Installed", "Switch"]
 
-_DYNAMIC: Final = {(NUMBERS["uplink_neighbour"], 100), (NUMBERS["neighbour"], 200)}
+_DYNAMIC: Final = {(NUMBERS["uplink_neighbour"], 100), (NUMBERS["neighbour"], HOLDER), (NUMBERS["watched"], 0)}
 """Tables and priorities of flows that come and go by themselves: learned neighbours, holders of VIPs."""
 
 _VOLATILE: Final = frozenset({table for table, _ in _DYNAMIC})
+_NEIGHBOUR: Final = NUMBERS["neighbour"]
 _MARKER: Final = NUMBERS["marker"]
 _KEYSTONES: Final = frozenset({NUMBERS["flood"], NUMBERS["uplink_out"]})
 """Tables whose flows say, as entries, whether the fixed flows are as declared."""
@@ -111,8 +113,7 @@ class Switch:
 
     def apply(self, step: TargetPlan[Entry], devices: Mapping[str, int]) -> dict[str, str]:
         """Carry a step out in one bundle; return what was refused, by key."""
-        if not (step.create or step.replace) and not self._path.exists():
-            return {}
+        self.connection()  # what was known of a bridge that has gone is forgotten
         change = _Change(self, devices)
         refused = change.carry_out(step)
         if refused:
@@ -251,6 +252,7 @@ class _Change:
             number = found
         elif old is not None and old.blank is not None and old.blank.kind == "meter":
             self._meters_to_delete.append(self._meter_of(old))
+        self._forget_holder(flow)
         match, instructions = filled(flow, number) if flow.blank is not None else (flow.match, flow.instructions)
         reset = old is not None and old.cookie != flow.cookie
         self._add(
@@ -332,11 +334,17 @@ class _Change:
                 match, _ = filled(flow, number)
             elif flow.blank.kind == "meter" and (meter := self._meter_of(flow)):
                 self._meters_to_delete.append(meter)
+        self._forget_holder(flow)
         self._add(flow.key, flow_mod(FlowCommand.DELETE_STRICT, table=flow.table, priority=flow.priority, match=match))
         if flow.blank is not None and flow.blank.kind == "group":
             group = self._switch.groups().pop(int(flow.blank.of), None)
             if group is not None:
                 self._add(flow.key, group_mod(GroupCommand.DELETE, group.id))
+
+    def _forget_holder(self, flow: Flow) -> None:
+        """Who holds an address is not known any more when its flow changes."""
+        if flow.table == _NEIGHBOUR:
+            self._add(flow.key, flow_mod(FlowCommand.DELETE_STRICT, table=flow.table, priority=HOLDER, match=holder_match(flow.match)))
 
     def _add(self, key: str, message: bytes) -> None:
         self._keys.append(key)

@@ -24,6 +24,9 @@ __all__ = ["RealProbe"]
 SILENCE = 0.3
 """Seconds without an answer that count as none; answers come within milliseconds."""
 
+NOTICE = 0.01
+"""Seconds that a network may take to notice an announcement (promise P15)."""
+
 _SLICES = 10
 """Silence is waited for in as many turns: a machine that stood still for a while has used up one of them, not all."""
 
@@ -84,6 +87,7 @@ class RealProbe:
             self._address("add", server, vip)
             self._holders[place] = server
         self._emit(server, self._claim(server, vip, form))
+        time.sleep(NOTICE)
 
     def drop(self, server: str, vip: str) -> None:
         place = (self._scene.server(server).segment, vip)
