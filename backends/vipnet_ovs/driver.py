@@ -21,7 +21,7 @@ from vipnet_kernel.requests import RouteRequest, SwitchOffIpv6, send
 from vipnet_ovs.agent import Agent
 from vipnet_ovs.announcing import announcements
 from vipnet_ovs.compiler import compile_intents
-from vipnet_ovs.database import Database
+from vipnet_ovs.database import Database, Reading
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
 from vipnet_ovs.releasing import flush_connections
 from vipnet_ovs.switch import Switch
@@ -61,7 +61,8 @@ class OvsBackend(Backend[Entry]):
         self._switch = Switch(self._path)
         self._agent: Agent | None = None
         self._handles = Handles()
-        self._seen: int | None = None
+        self._known: Reading | None = None
+        self._seqno = 0
 
     @classmethod
     def usability(cls) -> Usability:
@@ -85,8 +86,7 @@ class OvsBackend(Backend[Entry]):
 
     def read(self) -> dict[str, Entry]:
         """Return every entry that is installed."""
-        reading = self._database.read()
-        self._seen = self._database.seqno()
+        reading = self._looked_at_ports()
         entries: dict[str, Entry] = {plug.key: self._looked(plug) for plug in reading.plugs}
         if reading.bridge:
             entries.update(self._switch.read(reading.numbers).entries)
@@ -105,12 +105,16 @@ class OvsBackend(Backend[Entry]):
         plugs = [entry for entry in (*step.create, *(new for _, new in step.replace)) if isinstance(entry, Plug)]
         self._database.change(plugs, [entry for entry in step.delete if isinstance(entry, Plug)])
         self._set_up({plug.device for plug in plugs})
-        self._seen = self._database.seqno()
+        self._looked_at_ports()
         return {}
 
     def changed(self) -> bool:
-        """Whether the database, the mark of who programmed last, or the number of flows of a table is another."""
-        return self._seen is None or self._database.seqno() != self._seen or self._switch.state is None or self._switch.looked() != self._switch.state
+        """Whether our ports, the mark of who programmed last, or the number of flows of a table is another."""
+        if self._known is None or self._seqno != self._database.seqno():
+            if self._known != self._database.read():
+                return True
+            self._seqno = self._database.seqno()
+        return self._known.bridge and (self._switch.state is None or self._switch.looked() != self._switch.state)
 
     def flush(self, released: Sequence[Released]) -> None:
         """Cut the connections of EIPs that left their VIP."""
@@ -137,6 +141,10 @@ class OvsBackend(Backend[Entry]):
         self._switch.close()
         self._database.close()
         self._handles.close()
+
+    def _looked_at_ports(self) -> Reading:
+        self._known, self._seqno = self._database.read(), self._database.seqno()
+        return self._known
 
     def _looked(self, plug: Plug) -> Plug:
         return plug
