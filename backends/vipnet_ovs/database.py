@@ -5,8 +5,6 @@ What is ours carries `vipnet-owner` in its external_ids; a port besides `vipnet-
 
 from __future__ import annotations
 
-import json
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from vipnet.errors import DataplaneError
 from vipnet_ovs.entries import Plug
+from vipnet_ovs.jsonrpc import call
 
 __all__ = ["Database", "Reading"]
 
@@ -23,17 +22,18 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "Open_vSwitch": ("bridges", "next_cfg", "cur_cfg", "ovs_version"),
     "Bridge": ("name", "ports", "external_ids", "other_config", "fail_mode", "datapath_type"),
     "Port": ("name", "interfaces", "external_ids"),
-    "Interface": ("name", "type", "ofport", "ofport_request", "external_ids"),
+    "Interface": ("name", "type", "ofport", "ofport_request", "admin_state"),
 }
 _MOST_PORTS: Final = 65279
 """The highest number of a port that is no port of OpenFlow 1.0's reserved ones."""
 
 
 class Reading(NamedTuple):
-    """What of ours is in the database; `numbers` are the OpenFlow ports of devices."""
+    """What of ours is in the database; `numbers` are the OpenFlow ports of devices, `down` are devices that are set down."""
 
     plugs: tuple[Plug, ...]
     numbers: Mapping[str, int]
+    down: frozenset[str]
     bridge: bool
 
 
@@ -54,11 +54,12 @@ class Database:
         self._refresh()
         row = self._bridge_row()
         if row is None:
-            return Reading((), {}, bridge=False)
+            return Reading((), {}, frozenset(), bridge=False)
         ports = [port for port in row.ports if _OWNER in port.external_ids]
         plugs = tuple(Plug(port.name, user) for port in ports for user in sorted(_users(port)))
         numbers = {port.name: number for port in ports if (number := _number(port.interfaces[0])) is not None}
-        return Reading(plugs, numbers, bridge=True)
+        down = frozenset(port.name for port in ports if port.interfaces[0].admin_state == ["down"])
+        return Reading(plugs, numbers, down, bridge=True)
 
     def change(self, create: Iterable[Plug], delete: Iterable[Plug]) -> None:
         """Add and take away ports in one transaction, the bridge with the first and the last, and wait for the switch."""
@@ -229,21 +230,4 @@ def _marks(users: Iterable[str]) -> dict[str, str]:
 
 def _schema(remote: str, timeout: float) -> Any:
     """The schema as the server has it (RFC 7047 4.1.2)."""
-    path = Path(remote.removeprefix("unix:"))
-    request = json.dumps({"method": "get_schema", "params": ["Open_vSwitch"], "id": 0}).encode()
-    decoder = json.JSONDecoder()
-    try:
-        with socket.socket(socket.AF_UNIX) as stream:
-            stream.settimeout(timeout)
-            stream.connect(str(path))
-            stream.sendall(request)
-            said = ""
-            while octets := stream.recv(1 << 16):
-                said += octets.decode()
-                try:
-                    return decoder.raw_decode(said)[0]["result"]
-                except json.JSONDecodeError:
-                    continue
-    except OSError as error:
-        raise DataplaneError(f"the switch's database {remote} does not answer: {error.strerror or error}") from error
-    raise DataplaneError(f"the switch's database {remote} has closed the connection")
+    return call(Path(remote.removeprefix("unix:")), "get_schema", ["Open_vSwitch"], timeout=timeout)

@@ -13,18 +13,23 @@ from typing import ClassVar, Final
 
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
 from vipnet.errors import DataplaneError
-from vipnet.intents import Intent, Released
+from vipnet.intents import EipMapping, Intent, Released
 from vipnet.plan import Plan, TargetPlan
+from vipnet.views import Counters
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.linklist import list_links
 from vipnet_kernel.requests import RouteRequest, SwitchOffIpv6, send
 from vipnet_ovs.agent import Agent
 from vipnet_ovs.announcing import announcements
+from vipnet_ovs.asking import counted
 from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.database import Database, Reading
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
+from vipnet_ovs.jsonrpc import gather
+from vipnet_ovs.metering import is_counter, mapped, unmapped
 from vipnet_ovs.releasing import flush_connections
 from vipnet_ovs.switch import Switch
+from vipnet_ovs.wire.connection import Connection
 
 __all__ = ["OvsBackend"]
 
@@ -87,7 +92,8 @@ class OvsBackend(Backend[Entry]):
     def read(self) -> dict[str, Entry]:
         """Return every entry that is installed."""
         reading = self._looked_at_ports()
-        entries: dict[str, Entry] = {plug.key: self._looked(plug) for plug in reading.plugs}
+        down = self._down(reading)
+        entries: dict[str, Entry] = {plug.key: plug._replace(up=plug.device not in down) for plug in reading.plugs}
         if reading.bridge:
             entries.update(self._switch.read(reading.numbers).entries)
         return entries
@@ -116,6 +122,14 @@ class OvsBackend(Backend[Entry]):
             self._seqno = self._database.seqno()
         return self._known.bridge and (self._switch.state is None or self._switch.looked() != self._switch.state)
 
+    def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
+        """Ask the switch what the flows of each EIP have counted, when it has gathered that from its datapath."""
+        return self._counted(mapped(mappings))
+
+    def closed(self, ended: Iterable[Released]) -> Mapping[str, Counters]:
+        """Ask what was counted of EIPs that have left a VPC: the flows that `steps` leaves for last."""
+        return self._counted(unmapped(ended))
+
     def flush(self, released: Sequence[Released]) -> None:
         """Cut the connections of EIPs that left their VIP."""
         flush_connections(self._switch, released)
@@ -142,12 +156,22 @@ class OvsBackend(Backend[Entry]):
         self._database.close()
         self._handles.close()
 
+    def _counted(self, asked: list[Mapped]) -> Mapping[str, Counters]:
+        """By a connection of its own: another thread may be in the middle of a change."""
+        gather(self._path.parent)
+        with Connection(self._path) as connection:
+            return counted(connection, asked)
+
     def _looked_at_ports(self) -> Reading:
         self._known, self._seqno = self._database.read(), self._database.seqno()
         return self._known
 
-    def _looked(self, plug: Plug) -> Plug:
-        return plug
+    def _down(self, reading: Reading) -> frozenset[str]:
+        """Devices that are down. What the database says of a device comes a moment later, so the kernel is asked."""
+        if not reading.down:
+            return reading.down
+        links = list_links(self._host)
+        return frozenset(device for device in reading.down if device in links and not links[device].up)
 
     def _set_up(self, devices: Iterable[str]) -> None:
         there = list_links(self._host)
@@ -163,7 +187,10 @@ def _ordered(plan: Plan[Entry]) -> list[TargetPlan[Entry]]:
     for target in plan.targets:
         if target.target == PORTS:
             before.insert(0, replace(target, delete=()))
-            after.append(replace(target, create=(), replace=()))
-        else:
-            before.append(target)
+            after.insert(0, replace(target, create=(), replace=()))
+            continue
+        counters = tuple(filter(is_counter, target.delete))
+        before.append(target.without(frozenset(entry.key for entry in counters)) if counters else target)
+        if counters:
+            after.append(TargetPlan(target.target, delete=counters, last=True))
     return [step for step in (*before, *after) if len(step)]

@@ -16,10 +16,11 @@ FLOWS = "flows"
 
 
 class Plug(NamedTuple):
-    """A device of the host as a port of the bridge, for an object of ours, `user`; there may be several of one device."""
+    """A device of the host as a port of the bridge, and up, for an object of ours, `user`; there may be several of one device."""
 
     device: str
     user: str
+    up: bool = True
 
     @property
     def target(self) -> str:
@@ -31,7 +32,7 @@ class Plug(NamedTuple):
 
     @property
     def text(self) -> str:
-        return f"add-port {self.device}"
+        return f"add-port {self.device}{'' if self.up else ' (down)'}"
 
 
 class Bucket(NamedTuple):

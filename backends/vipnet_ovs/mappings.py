@@ -56,12 +56,12 @@ def eip_mapping(intent: EipMapping) -> Iterator[Entry]:
     to_vip, to_eip = actions.Nat("dst", vip), actions.Nat("src", eip)
     asked = {fields.UPLINK: number, **ARP, oxm.ARP_OP: 1, oxm.ARP_TPA: eip}
     yield made("uplink_arp", 100, asked, load(fields.VPC, vpc), call("vpc"), goto("uplink_answer"))
-    into = (load(fields.FLAGS, 0), load(fields.VPC, vpc), call("vpc"), call("subnet"), dec_ttl())
+    into = (load(fields.FLAGS, 0), load(fields.VPC, vpc), load(fields.NEXT_HOP, eip), call("vpc"), call("subnet"), dec_ttl())
     yield made("public", 100, {**IP, oxm.IPV4_DST: eip}, *metered, *into, nat("arrived", zone=fields.ZONE, to=to_vip), blank=limit)
     here = {fields.VPC: vpc, fields.TRANSLATES: 1, **IP}
     yield made("hairpin", 100, {**here, oxm.IPV4_DST: eip}, nat("hairpin_source", zone=fields.ZONE, to=to_vip))
     out = (load(fields.UPLINK, number), nat("count_out", zone=fields.ZONE, to=to_eip))
     yield made("leave", 100, {**here, oxm.IPV4_SRC: vip}, *metered, *out, blank=limit)
     counted_out = (load(fields.INSIDE, 1), move(fields.ROUTER_MAC, oxm.ETH_SRC), goto("public"))
-    yield made("count_out", 100, {**IP, oxm.IPV4_SRC: eip}, *counted_out)
-    yield made("arrived", 100, {**here, fields.FROM_SUBNET: 0, oxm.IPV4_DST: vip}, goto("route"))
+    yield made("count_out", 100, {fields.VPC: vpc, **IP, oxm.IPV4_SRC: eip}, *counted_out)
+    yield made("arrived", 100, {**here, fields.FROM_SUBNET: 0, fields.NEXT_HOP: eip}, goto("route"))

@@ -7,11 +7,14 @@ from typing import Final
 
 from vipnet.model import short_id
 
-__all__ = ["COOKIE_MASK", "OURS", "cookie", "cookie_of_uplink", "digest", "is_ours", "mac_number", "uplink_id"]
+__all__ = ["COOKIE_MASK", "LOST", "OURS", "cookie", "cookie_of_uplink", "digest", "is_ours", "mac_number", "uplink_id"]
 
 OURS: Final = 0x766E << 48
 COOKIE_MASK: Final = 0xFFFF << 48
 """The bits of a cookie by which a flow is ours, whatever vipnet made it."""
+
+LOST: Final = 1 << 47
+"""The bit of a cookie by which a counting flow says that it is not the first of its mapping."""
 
 _FEWEST: Final = 1 << 16
 
@@ -26,8 +29,8 @@ def digest(id: str) -> int:
 
 
 def cookie(id: str) -> int:
-    """The cookie of a flow about an object: ours, and the first 48 bits of its id."""
-    return OURS | int(short_id(id), 16)
+    """The cookie of a flow about an object: ours, and 47 bits of its id."""
+    return OURS | int(short_id(id), 16) & ~LOST
 
 
 def is_ours(cookie: int) -> bool:

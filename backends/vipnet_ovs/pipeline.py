@@ -224,7 +224,7 @@ _DECLARED: Final = (
     Table(
         name="count_out",
         says="What has passed the limit is counted, and is outside.",
-        matches=_names(oxm.ETH_TYPE, oxm.IPV4_SRC),
+        matches=_names(fields.VPC, oxm.ETH_TYPE, oxm.IPV4_SRC),
         sets=_names(fields.INSIDE, oxm.ETH_SRC),
         does=_names("move"),
         next=_names("public"),
@@ -270,7 +270,7 @@ _DECLARED: Final = (
         name="public",
         says="An EIP leads into its VPC, within its limit; the uplink's own address to who was masqueraded; the rest goes out.",
         matches=_names(fields.INSIDE, *_IP),
-        sets=_names(fields.VPC, fields.FLAGS),
+        sets=_names(fields.VPC, fields.FLAGS, fields.NEXT_HOP),
         does=_names("meter", "dec_ttl", "ct"),
         next=_names("arrived", "unmasquerade", "next_hop"),
         calls=_names("vpc", "subnet"),
@@ -283,8 +283,8 @@ _DECLARED: Final = (
     ),
     Table(
         name="arrived",
-        says="What has passed the limit and is for a VIP is counted, and is inside.",
-        matches=_names(fields.VPC, fields.TRANSLATES, fields.FROM_SUBNET, *_IP_DST),
+        says="What has passed the limit is counted by its EIP, which NEXT_HOP holds meanwhile, and is inside.",
+        matches=_names(fields.VPC, fields.TRANSLATES, fields.FROM_SUBNET, fields.NEXT_HOP, oxm.ETH_TYPE),
         next=_names("route"),
     ),
     Table(

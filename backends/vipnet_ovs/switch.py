@@ -11,17 +11,18 @@ from typing import Final, NamedTuple
 from vipnet.errors import DataplaneError
 from vipnet.plan import TargetPlan
 from vipnet_ovs.agent import HOLDER, holder_match
+from vipnet_ovs.asking import flows
 from vipnet_ovs.blanks import Numbers, blanked, filled, number_in
 from vipnet_ovs.entries import Bucket, Entry
 from vipnet_ovs.fixed import fixed_flows
 from vipnet_ovs.flows import Flow
-from vipnet_ovs.metering import burst_of, kbps_of, rate_of
-from vipnet_ovs.names import OURS, is_ours
-from vipnet_ovs.pipeline import NUMBERS, TABLES
+from vipnet_ovs.metering import COUNTING, burst_of, kbps_of, rate_of, told_of_loss
+from vipnet_ovs.names import LOST, OURS
+from vipnet_ovs.pipeline import NUMBERS, TABLES, by_number
 from vipnet_ovs.wire import actions, messages, oxm
 from vipnet_ovs.wire.connection import Connection
 from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, Multipart, flow_mod, group_mod, meter_mod
-from vipnet_ovs.wire.replies import FlowRow, flow_rows, group_rows, meter_rows, table_counts
+from vipnet_ovs.wire.replies import FlowRow, group_rows, meter_rows, table_counts
 
 __all__ = ["Installed", "Switch"]
 
@@ -91,8 +92,8 @@ class Switch:
     def looked(self) -> State:
         """How it is now: two short questions."""
         connection = self.connection()
-        marker = next((row.cookie for row in self._rows(table=_MARKER)), 0)
-        (part,) = connection.ask(None, messages.tables_request(xid=0))
+        marker = next((row.cookie for row in self._rows(table="marker")), 0)
+        (part,) = connection.ask(messages.tables_request(xid=0))
         counts = {table: count for table, count in table_counts(part).items() if table < len(TABLES) and table not in _VOLATILE}
         return State(marker, counts)
 
@@ -105,8 +106,8 @@ class Switch:
         segments = {group.id: segment for segment, group in self._groups.items()}
         ports = {number: device for device, number in devices.items()}
         numbers = Numbers(ports, segments, meters)
-        flows = (blanked(row, numbers) for row in rows.values() if (row.table, row.priority) not in _DYNAMIC and row.table != _MARKER)
-        entries: dict[str, Entry] = {flow.key: flow for flow in map(self._marked, flows)}
+        found = (blanked(row, numbers) for row in rows.values() if (row.table, row.priority) not in _DYNAMIC and row.table != _MARKER)
+        entries: dict[str, Entry] = {flow.key: flow for flow in map(self._marked, found)}
         entries.update((bucket.key, bucket) for bucket in self._buckets(ports))
         self.state = self.looked()
         return Installed(entries, self._intact)
@@ -115,19 +116,19 @@ class Switch:
         """Carry a step out in one bundle; return what was refused, by key."""
         self.connection()  # what was known of a bridge that has gone is forgotten
         change = _Change(self, devices)
-        refused = change.carry_out(step)
+        refused = change.carry_out(told_of_loss(step))
         if refused:
             self._groups = self._meters = None
         return refused
 
     def rows(self, *, table: str, match: bytes = b"") -> Iterator[FlowRow]:
         """The flows of a table that match no less than this."""
-        return self._rows(table=NUMBERS[table], match=match)
+        return self._rows(table=table, match=match)
 
     def groups(self) -> dict[int, Group]:
         """The groups of segments."""
         if self._groups is None:
-            self._groups = self._learn_groups(self._rows(table=NUMBERS["flood"]))
+            self._groups = self._learn_groups(self._rows(table="flood"))
         return self._groups
 
     def free_group(self) -> int:
@@ -158,11 +159,8 @@ class Switch:
         self._groups = self._meters = self.state = None
         self._intact = False
 
-    def _rows(self, *, table: int = 0xFF, match: bytes = b"", cookie: int = 0) -> Iterator[FlowRow]:
-        mask = 0xFFFFFFFFFFFFFFFF if cookie else 0
-        request = messages.flows_request(xid=0, table=table, match=match, cookie=cookie, cookie_mask=mask)
-        for part in self.connection().ask(Multipart.FLOW_DESC, request):
-            yield from flow_rows(part)
+    def _rows(self, *, table: str = "", match: bytes = b"", cookie: int = 0) -> Iterator[FlowRow]:
+        return flows(self.connection(), table=table, match=match, cookie=cookie)
 
     def _without_fixed(self, rows: dict[tuple[int, int, bytes], FlowRow]) -> bool:
         """Take the fixed flows out; whether they were all there and as declared."""
@@ -174,11 +172,13 @@ class Switch:
         return intact
 
     def _marked(self, flow: Flow) -> Flow:
+        if flow.table in COUNTING:
+            return flow._replace(cookie=flow.cookie & ~LOST)
         return flow._replace(intact=False) if flow.table in _KEYSTONES and not self._intact else flow
 
     def _learn_groups(self, rows: Iterable[FlowRow]) -> dict[int, Group]:
         """The groups of segments, each found by the flow that uses it."""
-        parts = self.connection().ask(Multipart.GROUP_DESC, messages.groups_request(xid=0))
+        parts = self.connection().ask(messages.groups_request(xid=0))
         by_number = {row.id: Group(row.id, dict(row.buckets)) for part in parts for row in group_rows(part)}
         self._taken = set(by_number)
         return {segment: by_number.get(number) or Group(number) for segment, number in self._segments(rows).items()}
@@ -193,7 +193,7 @@ class Switch:
 
     def _learn_meters(self) -> dict[int, int]:
         found: dict[int, int] = {}
-        for part in self.connection().ask(Multipart.METER_DESC, messages.meters_request(Multipart.METER_DESC, xid=0)):
+        for part in self.connection().ask(messages.meters_request(Multipart.METER_DESC, xid=0)):
             found.update((row.id, rate_of(row.kbps, row.burst)) for row in meter_rows(part))
         self._meters = dict(found)
         return found
@@ -295,7 +295,7 @@ class _Change:
 
     def _meter_of(self, flow: Flow) -> int:
         """The number of the meter that an installed flow has; 0: it is not there."""
-        for row in self._switch._rows(table=flow.table, match=flow.match):  # noqa: SLF001 -- of this module
+        for row in self._switch.rows(table=by_number(flow.table) or "", match=flow.match):
             if (row.priority, row.match) == (flow.priority, flow.match):
                 return number_in(row.table, row.instructions) or 0
         return 0

@@ -73,6 +73,36 @@ class OvsSystem(HostSystem):
     def context(self) -> BackendContext:
         return BackendContext(options={**super().context().options, "database": self.switch.database})
 
+    def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
+        host = self.lab.host
+        return {
+            "ports are set down": lambda: netns.ip(host, ["link set tap-a down", "link set uplink0 down"]),
+            "flows are deleted": lambda: self._ofctl("del-flows"),
+            "some flows are deleted": lambda: self._ofctl("del-flows", "table=0"),
+            "groups are deleted": lambda: self._ofctl("del-groups"),
+            "ports are deleted": lambda: self._vsctl("--", "del-port", "tap-a", "--", "del-port", "uplink0"),
+            "the bridge is deleted": lambda: self._vsctl("del-br", "vipnet0"),
+            "the switch is killed, and started again": self._restart,
+            "the database is restarted": self.switch.restart_database,
+        }
+
+    def drifts(self) -> Mapping[str, Callable[[], object]]:
+        foreign = "table=30,priority=7,cookie=0x5,ip,nw_src=198.51.100.1,actions=drop"
+        return {
+            "a flow is added": lambda: self._ofctl("add-flow", foreign),
+            "a port is said to be another's": lambda: self._vsctl("remove", "port", "tap-b", "external_ids", "vipnet-owner"),
+        }
+
+    def _ofctl(self, verb: str, *arguments: str) -> None:
+        run(["ovs-ofctl", "-O", "OpenFlow15", verb, f"unix:{self.switch.rundir}/vipnet0.mgmt", *arguments])
+
+    def _vsctl(self, *arguments: str) -> None:
+        run(["ovs-vsctl", f"--db={self.switch.database}", *arguments])
+
+    def _restart(self) -> None:
+        self.switch.kill_vswitchd()
+        self.switch.start_vswitchd()
+
 
 class UnownedSystem(NftablesSystem):
     """A host whose rules others can change also while somebody watches."""

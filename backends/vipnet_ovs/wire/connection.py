@@ -97,9 +97,8 @@ class Connection:
         refused = self._refusals(first + 1, last, Kind.BUNDLE_CONTROL)
         return refused
 
-    def ask(self, kind: messages.Multipart | None, request: bytes) -> Iterator[bytes]:
+    def ask(self, request: bytes) -> Iterator[bytes]:
         """Send a multipart request and yield the parts of its answer, whole messages."""
-        del kind
         xid = self._numbers(1)
         self._exchange(request[:4] + xid.to_bytes(4) + request[8:])
         while True:

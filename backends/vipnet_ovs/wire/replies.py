@@ -13,7 +13,7 @@ __all__ = ["FlowRow", "GroupRow", "MeterRow", "PacketIn", "error_text", "flow_ro
 _ERROR = struct.Struct("!HH")
 _FLOW = struct.Struct("!H2xBxHHHHHQ")
 _STAT = struct.Struct("!HH")
-_PACKET_COUNT, _BYTE_COUNT = 0x80020A08, 0x80020C08
+_PACKET_COUNT, _BYTE_COUNT = 0x80020808, 0x80020A08
 """OXS fields of 8 bytes: packets, bytes (7.2.4.3)."""
 
 

@@ -1,0 +1,48 @@
+"""One question by JSON-RPC over a unix socket: to the switch's database before its tables are known, and to the daemon itself."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from vipnet.errors import DataplaneError
+
+__all__ = ["call", "gather"]
+
+
+def call(path: Path, method: str, arguments: list[str], *, timeout: float) -> Any:
+    """Return what a method answers. Raises DataplaneError when nobody does, or it says an error."""
+    request = json.dumps({"method": method, "params": arguments, "id": 0}).encode()
+    try:
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(timeout)
+            stream.connect(str(path))
+            stream.sendall(request)
+            answer = _answer(stream)
+    except OSError as error:
+        raise DataplaneError(f"{path} does not answer: {error.strerror or error}") from error
+    if answer.get("error"):
+        raise DataplaneError(f"{path} does not {method}: {answer['error']}")
+    return answer["result"]
+
+
+def _answer(stream: socket.socket) -> dict[str, Any]:
+    decoder, said = json.JSONDecoder(), b""
+    while octets := stream.recv(1 << 16):
+        said += octets
+        try:
+            answer: dict[str, Any] = decoder.raw_decode(said.decode())[0]
+        except ValueError:  # not all of it yet
+            continue
+        return answer
+    raise OSError(None, "it closed the connection")
+
+
+def gather(rundir: Path) -> None:
+    """Have the switch gather what its datapath has counted, which it does by itself every half second. Raises DataplaneError."""
+    control = max(rundir.glob("ovs-vswitchd*.ctl"), key=lambda path: path.stat().st_mtime, default=None)
+    if control is None:
+        raise DataplaneError(f"ovs-vswitchd has no control socket in {rundir}")
+    call(control, "revalidator/wait", [], timeout=30)
