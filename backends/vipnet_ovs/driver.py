@@ -28,7 +28,7 @@ from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
 from vipnet_ovs.jsonrpc import gather
 from vipnet_ovs.metering import is_counter, mapped, unmapped
 from vipnet_ovs.releasing import flush_connections
-from vipnet_ovs.switch import Switch
+from vipnet_ovs.switch import PATIENCE, Switch
 from vipnet_ovs.wire.connection import Connection
 
 __all__ = ["OvsBackend"]
@@ -159,7 +159,7 @@ class OvsBackend(Backend[Entry]):
     def _counted(self, asked: list[Mapped]) -> Mapping[str, Counters]:
         """By a connection of its own: another thread may be in the middle of a change."""
         gather(self._path.parent)
-        with Connection(self._path) as connection:
+        with Connection(self._path, patience=PATIENCE) as connection:
             return counted(connection, asked)
 
     def _looked_at_ports(self) -> Reading:

@@ -24,12 +24,15 @@ from vipnet_ovs.wire.connection import Connection
 from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, Multipart, flow_mod, group_mod, meter_mod
 from vipnet_ovs.wire.replies import FlowRow, group_rows, meter_rows, table_counts
 
-__all__ = ["Installed", "Switch"]
+__all__ = ["PATIENCE", "Installed", "Switch"]
 
 _DYNAMIC: Final = {(NUMBERS["uplink_neighbour"], 100), (NUMBERS["neighbour"], HOLDER), (NUMBERS["watched"], 0)}
 """Tables and priorities of flows that come and go by themselves: learned neighbours, holders of VIPs."""
 
 _VOLATILE: Final = frozenset({table for table, _ in _DYNAMIC})
+PATIENCE: Final = 5.0
+"""Seconds in which a switch that was just started has made the bridge that its database says."""
+
 _NEIGHBOUR: Final = NUMBERS["neighbour"]
 _MARKER: Final = NUMBERS["marker"]
 _KEYSTONES: Final = frozenset({NUMBERS["flood"], NUMBERS["uplink_out"]})
@@ -86,7 +89,7 @@ class Switch:
         if self._connection is not None and not self._connection.is_alive():
             self.close()
         if self._connection is None:
-            self._connection = Connection(self._path)
+            self._connection = Connection(self._path, patience=PATIENCE)
         return self._connection
 
     def looked(self) -> State:
@@ -221,10 +224,11 @@ class _Change:
         if comes and not self._switch.is_intact():
             self._put_fixed()
         replaced = {new.key: old for old, new in step.replace}
-        for entry in sorted(comes, key=_order):
-            self._put(entry, replaced.get(entry.key))
+        # what goes first: a port that was made anew may have the number of the one that its old flows are about
         for entry in sorted(step.delete, key=_order, reverse=True):
             self._drop(entry)
+        for entry in sorted(comes, key=_order):
+            self._put(entry, replaced.get(entry.key))
         if self._refused:
             return self._refused
         return self._sent_out(comes=bool(comes))

@@ -20,6 +20,7 @@ __all__ = ["Connection", "Refusal"]
 
 _CHUNK: Final = 1 << 18
 _MORE: Final = 1
+_PAUSE: Final = 0.02
 
 
 class Refusal(NamedTuple):
@@ -36,16 +37,13 @@ class Connection:
     change is not known.
     """
 
-    def __init__(self, path: Path, *, timeout: float = 60.0) -> None:
-        self._path, self._timeout = path, timeout
+    def __init__(self, path: Path, *, timeout: float = 60.0, patience: float = 0.0) -> None:
+        """Connect, and for `patience` seconds again where nobody listens: a switch that was just started is not ready at once."""
+        self._timeout = timeout
         self._xid = 0
         self._received = bytearray()
         self._unasked: deque[bytes] = deque()
-        try:
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.connect(str(path))
-        except OSError as error:
-            raise DataplaneError(f"the bridge's socket {path} does not answer: {error.strerror}") from error
+        self._socket = _connected(path, patience)
         self._socket.setblocking(False)
         self._exchange(messages.hello())
         self._await(lambda message: message[1] == Kind.HELLO)
@@ -204,3 +202,18 @@ class Connection:
                     raise DataplaneError(f"the switch took nothing for {self._timeout:g} s") from None
             except OSError as error:
                 raise DataplaneError(f"the connection to the switch is lost: {error.strerror}") from error
+
+
+def _connected(path: Path, patience: float) -> socket.socket:
+    until = time.monotonic() + patience
+    while True:
+        opened = socket.socket(socket.AF_UNIX)
+        try:
+            opened.connect(str(path))
+        except OSError as error:
+            opened.close()
+            if time.monotonic() > until:
+                raise DataplaneError(f"the bridge's socket {path} does not answer: {error.strerror}") from error
+            time.sleep(_PAUSE)
+        else:
+            return opened
