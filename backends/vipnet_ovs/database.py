@@ -130,8 +130,12 @@ class Database:
         while True:
             transaction = Transaction(self._idl)
             root = self._root()
-            changes(transaction)
-            root.increment("next_cfg")
+            try:
+                changes(transaction)
+                root.increment("next_cfg")
+            except BaseException:
+                transaction.abort()
+                raise
             status = transaction.commit()
             if status == Transaction.INCOMPLETE:
                 self._until(lambda: transaction.commit() != Transaction.INCOMPLETE, "take a change")  # noqa: B023 -- called at once
@@ -152,16 +156,24 @@ class Database:
         taken = {number for port in there.values() for number in _numbers(port.interfaces[0])}
         free = (number for number in range(1, _MOST_PORTS + 1) if number not in taken)
         for device, wanted in users.items():
-            if device in there and device not in before:
-                raise DataplaneError(f"port {device} is on bridge {self._bridge} already, and is not ours")
-            if device not in there and wanted:
+            port = there.get(device)
+            if port is None and wanted:
                 self._add_port(transaction, row, device, next(free), wanted)
-            elif wanted and wanted != before[device]:
-                there[device].external_ids = _marks(wanted)
-            elif not wanted and device in there:
-                row.delvalue("ports", there[device])
+            elif port is not None and not wanted:
+                row.delvalue("ports", port)
+            elif port is not None and wanted != before.get(device):
+                self._mark(row, port, wanted)
         if not any(users.values()) and not is_new and _OWNER in row.external_ids:
             self._root().delvalue("bridges", row)
+
+    def _mark(self, row: Any, port: Any, users: set[str]) -> None:
+        """Say whose a port is; on a bridge of ours, of one that has lost its mark, or that somebody has put there, too."""
+        interface = port.interfaces[0]
+        if _OWNER not in port.external_ids and _OWNER not in row.external_ids:
+            raise DataplaneError(f"port {port.name} is on bridge {self._bridge} already, and is not ours")
+        if _number(interface) is None and interface.ofport:
+            interface.ofport_request = interface.ofport
+        port.external_ids = _marks(users)
 
     def _add_port(self, transaction: Any, row: Any, device: str, number: int, users: Iterable[str]) -> None:
         tables = self._idl.tables

@@ -22,6 +22,7 @@ from vipnet_kernel.requests import RouteRequest, SwitchOffIpv6, send
 from vipnet_ovs.agent import Agent
 from vipnet_ovs.announcing import announcements
 from vipnet_ovs.asking import counted
+from vipnet_ovs.buffers import Buffers
 from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.database import Database, Reading
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
@@ -33,6 +34,7 @@ from vipnet_ovs.wire.connection import Connection
 
 __all__ = ["OvsBackend"]
 
+_ROOM: Final = 4 << 20
 _DATABASE: Final = "unix:/var/run/openvswitch/db.sock"
 _OPTIONS: Final[Mapping[str, type]] = {
     "namespace": str,
@@ -40,6 +42,7 @@ _OPTIONS: Final[Mapping[str, type]] = {
     "database": str,
     "datapath": str,
     "existing": bool,
+    "receive_buffer": int,
 }
 
 
@@ -48,7 +51,8 @@ class OvsBackend(Backend[Entry]):
 
     Options: `namespace` where the ports' and uplinks' devices are ("": the process's own); `bridge`, its name; `database`,
     the switch's ("unix:PATH"); `datapath`, "system" (the kernel's) or "netdev" (userspace); `existing`: the bridge is somebody
-    else's, and only our ports and tables are ours. Not for use by two threads at once; needs root.
+    else's, and only our ports and tables are ours; `receive_buffer`, octets for what arrives by a device while the switch is busy
+    (userspace datapath; 0: as the kernel has it). Not for use by two threads at once; needs root.
     """
 
     name: ClassVar[str] = "ovs"
@@ -65,6 +69,7 @@ class OvsBackend(Backend[Entry]):
         self._path = Path(remote.removeprefix("unix:")).parent / f"{bridge}.mgmt"
         self._switch = Switch(self._path)
         self._agent: Agent | None = None
+        self._buffers = Buffers(options.get("receive_buffer", _ROOM) if datapath == "netdev" else 0)
         self._handles = Handles()
         self._known: Reading | None = None
         self._seqno = 0
@@ -164,6 +169,8 @@ class OvsBackend(Backend[Entry]):
 
     def _looked_at_ports(self) -> Reading:
         self._known, self._seqno = self._database.read(), self._database.seqno()
+        if self._known.bridge:
+            self._buffers.widen(self._switch.connection().peer())
         return self._known
 
     def _down(self, reading: Reading) -> frozenset[str]:

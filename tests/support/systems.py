@@ -83,7 +83,6 @@ class OvsSystem(HostSystem):
             "ports are deleted": lambda: self._vsctl("--", "del-port", "tap-a", "--", "del-port", "uplink0"),
             "the bridge is deleted": lambda: self._vsctl("del-br", "vipnet0"),
             "the switch is killed, and started again": self._restart,
-            "the database is restarted": self.switch.restart_database,
         }
 
     def drifts(self) -> Mapping[str, Callable[[], object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,10 @@ class Connection:
     def fileno(self) -> int:
         """The socket's."""
         return self._socket.fileno()
+
+    def peer(self) -> int:
+        """The switch's process."""
+        return struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]  # type: ignore[no-any-return]
 
     def is_alive(self) -> bool:
         """Whether the switch still holds the other end. Cheap."""
