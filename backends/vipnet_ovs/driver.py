@@ -29,7 +29,7 @@ from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
 from vipnet_ovs.jsonrpc import gather
 from vipnet_ovs.metering import is_counter, mapped, unmapped
 from vipnet_ovs.releasing import flush_connections
-from vipnet_ovs.switch import PATIENCE, Switch
+from vipnet_ovs.switch import PATIENCE, Switch, poke
 from vipnet_ovs.wire.connection import Connection
 
 __all__ = ["OvsBackend"]
@@ -136,8 +136,10 @@ class OvsBackend(Backend[Entry]):
         return self._counted(unmapped(ended))
 
     def flush(self, released: Sequence[Released]) -> None:
-        """Cut the connections of EIPs that left their VIP."""
-        flush_connections(self._switch, released)
+        """Cut what lives on addresses that left: the datapath's own cache of what flows said, and connections of EIPs."""
+        if released and self._database.read().bridge:
+            gather(self._path.parent, lambda: self._switch.connection().send(poke()))
+            flush_connections(self._switch, released)
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel, the switch and the Python package."""
@@ -163,8 +165,8 @@ class OvsBackend(Backend[Entry]):
 
     def _counted(self, asked: list[Mapped]) -> Mapping[str, Counters]:
         """By a connection of its own: another thread may be in the middle of a change."""
-        gather(self._path.parent)
         with Connection(self._path, patience=PATIENCE) as connection:
+            gather(self._path.parent, lambda: connection.send(poke()))
             return counted(connection, asked)
 
     def _looked_at_ports(self) -> Reading:

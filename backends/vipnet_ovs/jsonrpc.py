@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from vipnet.errors import DataplaneError
 
 __all__ = ["call", "gather"]
 
+_PAUSE: Final = 0.002
 
-def call(path: Path, method: str, arguments: list[str], *, timeout: float) -> Any:
-    """Return what a method answers. Raises DataplaneError when nobody does, or it says an error."""
+
+def call(
+    path: Path, method: str, arguments: list[str], *, timeout: float, meanwhile: Callable[[], object] | None = None
+) -> Any:
+    """Return what a method answers; until then do something again and again. Raises DataplaneError when there is no answer."""
     request = json.dumps({"method": method, "params": arguments, "id": 0}).encode()
     try:
         with socket.socket(socket.AF_UNIX) as stream:
             stream.settimeout(timeout)
             stream.connect(str(path))
             stream.sendall(request)
+            while meanwhile is not None and not select.select([stream], [], [], _PAUSE)[0]:
+                meanwhile()
             answer = _answer(stream)
     except OSError as error:
         raise DataplaneError(f"{path} does not answer: {error.strerror or error}") from error
@@ -40,9 +48,13 @@ def _answer(stream: socket.socket) -> dict[str, Any]:
     raise OSError(None, "it closed the connection")
 
 
-def gather(rundir: Path) -> None:
-    """Have the switch gather what its datapath has counted, which it does by itself every half second. Raises DataplaneError."""
+def gather(rundir: Path, poke: Callable[[], object]) -> None:
+    """Have the switch look through its datapath: what that keeps of flows is as they are now, and what it counted is theirs.
+
+    The switch does so by itself some milliseconds after flows have changed, else every half second; `poke` changes one. Raises
+    DataplaneError.
+    """
     control = max(rundir.glob("ovs-vswitchd*.ctl"), key=lambda path: path.stat().st_mtime, default=None)
     if control is None:
         raise DataplaneError(f"ovs-vswitchd has no control socket in {rundir}")
-    call(control, "revalidator/wait", [], timeout=30)
+    call(control, "revalidator/wait", [], timeout=30, meanwhile=poke)

@@ -24,7 +24,7 @@ from vipnet_ovs.wire.connection import Connection
 from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, Multipart, flow_mod, group_mod, meter_mod
 from vipnet_ovs.wire.replies import FlowRow, group_rows, meter_rows, table_counts
 
-__all__ = ["PATIENCE", "Installed", "Switch"]
+__all__ = ["PATIENCE", "Installed", "Switch", "poke"]
 
 _DYNAMIC: Final = {(NUMBERS["uplink_neighbour"], 100), (NUMBERS["neighbour"], HOLDER), (NUMBERS["watched"], 0)}
 """Tables and priorities of flows that come and go by themselves: learned neighbours, holders of VIPs."""
@@ -35,6 +35,7 @@ PATIENCE: Final = 5.0
 
 _NEIGHBOUR: Final = NUMBERS["neighbour"]
 _MARKER: Final = NUMBERS["marker"]
+_MARKED: Final = oxm.match({oxm.METADATA: 1})
 _KEYSTONES: Final = frozenset({NUMBERS["flood"], NUMBERS["uplink_out"]})
 """Tables whose flows say, as entries, whether the fixed flows are as declared."""
 
@@ -95,9 +96,9 @@ class Switch:
     def looked(self) -> State:
         """How it is now: two short questions."""
         connection = self.connection()
-        marker = next((row.cookie for row in self._rows(table="marker")), 0)
+        marker = next((row.cookie for row in self._rows(table="marker", match=_MARKED)), 0)
         (part,) = connection.ask(messages.tables_request(xid=0))
-        counts = {table: count for table, count in table_counts(part).items() if table < len(TABLES) and table not in _VOLATILE}
+        counts = {table: count for table, count in table_counts(part).items() if table < _MARKER and table not in _VOLATILE}
         return State(marker, counts)
 
     def read(self, devices: Mapping[str, int]) -> Installed:
@@ -400,8 +401,13 @@ class _Change:
         return named
 
 
+def poke() -> bytes:
+    """A change of flows that changes nothing."""
+    return flow_mod(FlowCommand.ADD, table=_MARKER, match=oxm.match({oxm.METADATA: 2}), cookie=OURS)
+
+
 def _marker(marker: int) -> bytes:
-    return flow_mod(FlowCommand.ADD, table=_MARKER, match=oxm.match({oxm.METADATA: 1}), cookie=marker)
+    return flow_mod(FlowCommand.ADD, table=_MARKER, match=_MARKED, cookie=marker)
 
 
 def _order(entry: Entry) -> tuple[int, int]:
