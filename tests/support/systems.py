@@ -14,6 +14,7 @@ from drifts import DRIFTS
 
 from vipnet.backend import Backend, BackendContext
 from vipnet.lab import netns
+from vipnet.lab.switch import LabSwitch
 from vipnet.process import run
 from vipnet.testing import HostSystem, Probe, Scene, System
 from vipnet_simulator.probe import SimulatedProbe
@@ -68,10 +69,15 @@ class OvsSystem(HostSystem):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.switch = self.lab.add_switch()
+        self._options = self.lab.options(self.name)
+
+    @property
+    def switch(self) -> LabSwitch:
+        """The switch, with which tests do as they like."""
+        return next(node for node in self.lab.nodes if isinstance(node, LabSwitch))
 
     def context(self) -> BackendContext:
-        return BackendContext(options={**super().context().options, "database": self.switch.database})
+        return BackendContext(options=self._options)
 
     def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
         host = self.lab.host

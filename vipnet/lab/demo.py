@@ -154,8 +154,9 @@ def _lab(run: Run, backend: str) -> Generator[Lab, None, None]:
     lab: Lab | None = None
     try:
         lab = Lab(prefix="demo", root=run.folder / "servers", record=run.record)
-        run.record("host", lab.host)
-        run.record("backend", backend)
+        if lab.outlives(backend):
+            run.record("host", lab.host)
+            run.record("backend", backend)
         yield lab
     finally:
         if not run.named("kept"):

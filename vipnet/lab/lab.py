@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from uuid import uuid4
 
 from vipnet.errors import DataplaneError
@@ -104,6 +105,17 @@ class Lab:
         netns.ip(bridge, [f"link set {port} master br0 up"])
         _configure(client, [address], routes)
         return client
+
+    def options(self, backend: str) -> dict[str, Any]:
+        """Start what a backend needs that is no part of the kernel, and return the options by which it programs the host.
+
+        Before machines are added.
+        """
+        return {"namespace": self.host} | ({"database": self.add_switch().database} if backend == "ovs" else {})
+
+    def outlives(self, backend: str) -> bool:
+        """Whether what a backend installs stays when all processes of the lab have ended."""
+        return backend != "ovs"
 
     def add_switch(self) -> LabSwitch:
         """Start an Open vSwitch of the host's own. Machines that are added after it send whole checksums."""

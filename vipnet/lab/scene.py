@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ address = "203.0.113.2/24"
 gateway = "203.0.113.1"
 
 [backends.{backend}]
-namespace = "{host}"
+{options}
 """
 
 
@@ -64,9 +64,10 @@ class Scene:
 
 def build(run: Run, lab: Lab, backend: str, say: Callable[[str], None]) -> Scene:
     """Make the machines and the objects up to the VIP; nginx and keepalived run when it returns."""
+    options = lab.options(backend)
     servers = {name: _server(lab, name) for name in _SERVERS}
     client = lab.add_outside(name="client")
-    cloud = Controller.open(_write_config(run, lab, backend))
+    cloud = Controller.open(_write_config(run, backend, options))
     scene = Scene(run=run, lab=lab, cloud=cloud, backend=backend, servers=servers, client=client, say=say)
     try:
         _create(scene)
@@ -82,9 +83,10 @@ def _server(lab: Lab, name: str) -> LabServer:
     return lab.add_server(name, device=device, mac=mac, address=f"{address}/{LENGTH}", gateway="192.168.4.1")
 
 
-def _write_config(run: Run, lab: Lab, backend: str) -> Path:
+def _write_config(run: Run, backend: str, options: Mapping[str, str]) -> Path:
     path = run.folder / "vipnet.toml"
-    path.write_text(_CONFIG.format(store=run.store, backend=backend, host=lab.host))
+    lines = "\n".join(f'{name} = "{value}"' for name, value in options.items())
+    path.write_text(_CONFIG.format(store=run.store, backend=backend, options=lines))
     return path
 
 

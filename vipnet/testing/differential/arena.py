@@ -37,13 +37,14 @@ Meddle = Callable[[Pair], None]
 class Arena:
     """A lab with ports for servers, a client beyond the uplink and one beyond a leg. A context manager; needs root.
 
-    `backend` is the name of the backend under test, `options` its own, by default the lab's namespace as `namespace`.
+    `backend` is the name of the backend under test, `options` its own, by default those of the lab.
     """
 
     def __init__(self, backend: str, *, prefix: str = "differential", options: Mapping[str, Any] | None = None) -> None:
         self.backend = backend
         self.tally = Tally()
         self._prefix, self._options = prefix, options
+        self._given: Mapping[str, Any] = {}
         self._stack = ExitStack()
         self._cases = 0
 
@@ -51,6 +52,7 @@ class Arena:
         with ExitStack() as stack:
             lab = stack.enter_context(Lab(prefix=self._prefix))
             self._host = lab.host
+            self._given = self._options or lab.options(self.backend)
             self._wire = Wire(_machines(lab))
             stack.callback(self._wire.close)
             self._stack = stack.pop_all()
@@ -69,7 +71,7 @@ class Arena:
         clock, *each = worlds(f"{secrets.token_hex(8)} {self._cases}")
         before = self._links()
         with self._open(setting, "simulator", {}, each[0]) as oracle, self._open(
-            setting, self.backend, self._options or {"namespace": self._host}, each[1]
+            setting, self.backend, self._given, each[1]
         ) as tested:
             pair = Pair(oracle, tested, self._wire, self.tally, clock, patient=patient)
             try:
