@@ -94,6 +94,9 @@ class Backend(ABC, Generic[E]):
 
     name: ClassVar[str]
     capabilities: ClassVar[frozenset[Capability]]
+    copies: ClassVar[bool] = False
+    """Whether a packet for a VIP goes to each of its members while it is not known which one holds it."""
+
     notices_all: ClassVar[bool] = False
     """Whether `changed` and `adopt` notice whatever `audit` could show: then nobody looks while they say that nothing moved."""
 

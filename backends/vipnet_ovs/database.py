@@ -61,17 +61,30 @@ class Database:
         down = frozenset(port.name for port in ports if port.interfaces[0].admin_state == ["down"])
         return Reading(plugs, numbers, down, bridge=True)
 
-    def change(self, create: Iterable[Plug], delete: Iterable[Plug]) -> None:
-        """Add and take away ports in one transaction, the bridge with the first and the last, and wait for the switch."""
+    def make_bridge(self) -> None:
+        """Make the bridge, if it is not there, and wait for the switch."""
         self._refresh()
-        with_bridge, gone = list(create), list(delete)
+        if self._bridge_row() is None:
+            self._commit(self._make_bridge)
+
+    def drop_bridge(self) -> None:
+        """Take the bridge away, if it is ours and has no port, and wait for the switch."""
+        self._refresh()
+        row = self._bridge_row()
+        if row is not None and _OWNER in row.external_ids and len(row.ports) <= 1:
+            self._commit(lambda _: self._root().delvalue("bridges", self._bridge_row()))
+
+    def change(self, create: Iterable[Plug], delete: Iterable[Plug]) -> None:
+        """Add and take away ports in one transaction, the bridge with the first, and wait for the switch."""
+        self._refresh()
+        come, gone = list(create), list(delete)
 
         def changes(transaction: Any) -> None:
             row = self._bridge_row()
             if row is not None:
-                self._change_ports(transaction, row, with_bridge, gone)
-            elif with_bridge:
-                self._change_ports(transaction, self._make_bridge(transaction), with_bridge, gone, is_new=True)
+                self._change_ports(transaction, row, come, gone)
+            elif come:
+                self._change_ports(transaction, self._make_bridge(transaction), come, gone, is_new=True)
 
         self._commit(changes)
 
@@ -163,8 +176,6 @@ class Database:
                 row.delvalue("ports", port)
             elif port is not None and wanted != before.get(device):
                 self._mark(row, port, wanted)
-        if not any(users.values()) and not is_new and _OWNER in row.external_ids:
-            self._root().delvalue("bridges", row)
 
     def _mark(self, row: Any, port: Any, users: set[str]) -> None:
         """Say whose a port is; on a bridge of ours, of one that has lost its mark, or that somebody has put there, too."""

@@ -57,6 +57,7 @@ class OvsBackend(Backend[Entry]):
 
     name: ClassVar[str] = "ovs"
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"ipv4", "ipv6", "eip", "distgw", "classic", "limits"})
+    copies: ClassVar[bool] = True
 
     def __init__(self, context: BackendContext) -> None:
         check_options(self.name, context.options, _OPTIONS)
@@ -105,19 +106,36 @@ class OvsBackend(Backend[Entry]):
 
     def apply(self, step: TargetPlan[Entry]) -> Mapping[str, str]:
         """Change ports in one transaction of the database, or flows in one bundle."""
-        if step.target == FLOWS:
-            reading = self._database.read()
-            if not reading.bridge:
-                return {} if not (step.create or step.replace) else dict.fromkeys((entry.key for entry in step.create), "there is no bridge")
-            refused = self._switch.apply(step, reading.numbers)
-            if not refused:
-                self._tell(step)
-            return refused
+        refused = self._apply_flows(step) if step.target == FLOWS else self._apply_ports(step)
+        if step.delete and not refused:
+            self._sweep()
+        return refused
+
+    def _apply_flows(self, step: TargetPlan[Entry]) -> Mapping[str, str]:
+        if step.create or step.replace:
+            self._database.make_bridge()
+        reading = self._database.read()
+        if not reading.bridge:
+            return {}
+        refused = self._switch.apply(step, reading.numbers)
+        if not refused:
+            self._tell(step)
+        return refused
+
+    def _apply_ports(self, step: TargetPlan[Entry]) -> Mapping[str, str]:
         plugs = [entry for entry in (*step.create, *(new for _, new in step.replace)) if isinstance(entry, Plug)]
         self._database.change(plugs, [entry for entry in step.delete if isinstance(entry, Plug)])
         self._set_up({plug.device for plug in plugs})
         self._looked_at_ports()
         return {}
+
+    def _sweep(self) -> None:
+        """Take away what belongs to no object when there is none left, and then the bridge."""
+        reading = self._database.read()
+        if reading.bridge and not reading.plugs and self._switch.is_bare():
+            self._switch.clear()
+            self._database.drop_bridge()
+            self._looked_at_ports()
 
     def changed(self) -> bool:
         """Whether our ports, the mark of who programmed last, or the number of flows of a table is another."""

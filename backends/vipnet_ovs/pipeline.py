@@ -49,7 +49,7 @@ _DECLARED: Final = (
         name="classify",
         says="Which port, uplink or leg a frame came in by. A server's frame has its MAC and no tag.",
         matches=_names(oxm.IN_PORT, oxm.ETH_SRC, oxm.VLAN_VID),
-        sets=_names(fields.PORT, fields.SEGMENT, fields.VPC, fields.UPLINK, fields.FLAGS),
+        sets=_names(fields.PORT, fields.SEGMENT, fields.VPC, fields.UPLINK, fields.FROM_LEG),
         does=_names("pop_vlan"),
         next=_names("port_security", "leg_security", "uplink_in"),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Final, NamedTuple
 
 from vipnet.errors import DataplaneError
 from vipnet.plan import TargetPlan
+from vipnet_ovs import fields
 from vipnet_ovs.agent import HOLDER, holder_match
 from vipnet_ovs.asking import flows
 from vipnet_ovs.blanks import Numbers, blanked, filled, number_in
 from vipnet_ovs.entries import Bucket, Entry
 from vipnet_ovs.fixed import fixed_flows
-from vipnet_ovs.flows import Flow
+from vipnet_ovs.flows import Flow, load
 from vipnet_ovs.metering import COUNTING, burst_of, kbps_of, rate_of, told_of_loss
 from vipnet_ovs.names import LOST, OURS
 from vipnet_ovs.pipeline import NUMBERS, TABLES, by_number
@@ -100,6 +102,16 @@ class Switch:
         (part,) = connection.ask(messages.tables_request(xid=0))
         counts = {table: count for table, count in table_counts(part).items() if table < _MARKER and table not in _VOLATILE}
         return State(marker, counts)
+
+    def is_bare(self) -> bool:
+        """Whether there is nothing in our tables but what belongs to no object."""
+        return self.looked().counts.items() <= Counter(flow.table for flow in fixed_flows()).items()
+
+    def clear(self) -> None:
+        """Take away what belongs to no object, and what was learned."""
+        tables = [flow_mod(FlowCommand.DELETE, table=number) for number in range(len(TABLES))]
+        self.connection().transact(tables)
+        self.forget()
 
     def read(self, devices: Mapping[str, int]) -> Installed:
         """Everything in our tables, and the groups; `devices` are the numbers of ports."""
@@ -232,7 +244,7 @@ class _Change:
             self._put(entry, replaced.get(entry.key))
         if self._refused:
             return self._refused
-        return self._sent_out(comes=bool(comes))
+        return self._sent_out()
 
     def _put_fixed(self) -> None:
         for flow in fixed_flows():
@@ -257,7 +269,7 @@ class _Change:
             number = found
         elif old is not None and old.blank is not None and old.blank.kind == "meter":
             self._meters_to_delete.append(self._meter_of(old))
-        self._forget_holder(flow)
+        self._forget_holder(flow, unless_copied=old is not None)
         match, instructions = filled(flow, number) if flow.blank is not None else (flow.match, flow.instructions)
         reset = old is not None and old.cookie != flow.cookie
         self._add(
@@ -346,23 +358,24 @@ class _Change:
             if group is not None:
                 self._add(flow.key, group_mod(GroupCommand.DELETE, group.id))
 
-    def _forget_holder(self, flow: Flow) -> None:
-        """Who holds an address is not known any more when its flow changes."""
-        if flow.table == _NEIGHBOUR:
-            self._add(flow.key, flow_mod(FlowCommand.DELETE_STRICT, table=flow.table, priority=HOLDER, match=holder_match(flow.match)))
+    def _forget_holder(self, flow: Flow, *, unless_copied: bool = False) -> None:
+        """When an address's flow changes or goes, its holder is known no more; unless it still is one that gets a copy."""
+        if flow.table != _NEIGHBOUR:
+            return
+        match = holder_match(flow.match)
+        if unless_copied and any(_way(row.instructions) in flow.instructions for row in self._switch.rows(table="neighbour", match=match)):
+            return
+        self._add(flow.key, flow_mod(FlowCommand.DELETE_STRICT, table=flow.table, priority=HOLDER, match=match))
 
     def _add(self, key: str, message: bytes) -> None:
         self._keys.append(key)
         self._sent.append(message)
 
-    def _sent_out(self, *, comes: bool) -> dict[str, str]:
+    def _sent_out(self) -> dict[str, str]:
         marker = secrets.randbits(47) | OURS
         self._add("", _marker(marker))
         connection = self._switch.connection()
         try:
-            if not comes and self._is_empty_after():
-                self._sent.append(flow_mod(FlowCommand.DELETE, table=0xFF, cookie=OURS, cookie_mask=0xFFFFFFFFFFFFFFFF))
-                self._keys.append("")
             refused = self._set_meters(connection) or self._named(connection.bundle(self._sent))
             if not refused:
                 connection.transact([meter_mod(MeterCommand.DELETE, number) for number in self._meters_to_delete if number])
@@ -374,9 +387,6 @@ class _Change:
         if not refused:
             self._switch.took(marker)
         return refused
-
-    def _is_empty_after(self) -> bool:
-        return False
 
     def _set_meters(self, connection: Connection) -> dict[str, str]:
         meters = self._switch.meters()
@@ -417,6 +427,15 @@ def _order(entry: Entry) -> tuple[int, int]:
 
 def _lowest_free(taken: set[int]) -> int:
     return next(number for number in range(1, len(taken) + 2) if number not in taken)
+
+
+def _way(instructions: bytes) -> bytes:
+    """The actions of a holder's flow by which a packet goes to its port."""
+    return instructions[_WAY_FROM:_WAY_TO]
+
+
+_WAY_FROM: Final = 8
+_WAY_TO: Final = _WAY_FROM + len(load(fields.TO, 0).wire) + len(load(oxm.ETH_DST, 0).wire)
 
 
 def _bucket_actions(number: int, vlan: int) -> bytes:

@@ -62,10 +62,11 @@ class Expectation:
 
 
 class Oracle:
-    """A Controller on the simulator."""
+    """A Controller on the simulator. `copies`: `Backend.copies` of the backend that is compared with it."""
 
-    def __init__(self, cloud: Controller) -> None:
+    def __init__(self, cloud: Controller, *, copies: bool = False) -> None:
         self.cloud = cloud
+        self._copies = copies
         self._world = World(())
         self._is_named = any(uplink.address is not None for uplink in cloud.config.uplinks.values())
         self.refresh()
@@ -233,6 +234,17 @@ class Oracle:
         # difference to anybody. As whom it left is checked by other packets.
         if verdict.reason == "other-vpc":
             yield from (Sighting(OUTSIDE, src, question.dst) for src in self._public())
+        if verdict.reason == "no-holder" and self._copies:
+            yield from self._copied(question, verdict)
+
+    def _copied(self, question: Question, verdict: Dropped) -> Iterator[Sighting]:
+        """A backend that cannot ask who holds a VIP lets every member have the packet: who has it not takes no notice."""
+        last = verdict.steps[-1]
+        for intent in last.intents:
+            if isinstance(intent, SubnetSwitching):
+                src, dst = (format_ip(question.version, ip) for ip in (last.src, last.dst))
+                vip = self._vips.get((intent.network_id, dst))
+                yield from (Sighting(member.device, src, dst) for member in (() if vip is None else vip.members))
 
     def _public(self) -> Iterator[str]:
         return (str(ip) for ip in IPv4Network(PUBLIC))

@@ -34,7 +34,7 @@ class Pair:
         self.oracle, self.tested = oracle, tested
         self.steps: list[Step] = []
         self.refused: list[int] = []
-        self._tally, self._clock, self._asked = tally, now, Oracle(oracle)
+        self._tally, self._clock, self._asked = tally, now, Oracle(oracle, copies=tested.backend.copies)
         self._traffic = Traffic(wire, self._asked, tally, backend=tested.backend.name, patient=patient)
         self.vpcs, self.networks, self.servers, self.groups, self.eips = map(
             partial(_Noun, self.run), ("vpcs", "networks", "servers", "groups", "eips")

@@ -178,13 +178,18 @@ class Traffic:
     def _note(self, machine: Machine, said: Heard) -> None:
         if said.kind == "tells" and said.dst in machine.answers and said.src != said.dst:
             self._macs[machine.name, said.src] = said.mac
-        if said.kind == "tells" and not said.mark:
+        if said.kind == "tells" and self._is_answer(machine, said):
             who = f"answer of {self._names.get(said.mac, 'router')}"
             self._see(self._resolutions.get((machine.name, said.src, said.dst)), Sighting(who, said.src, said.dst))
         elif said.kind == "echo-reply":
             self._see(self._flights.get(said.mark), Sighting("answer of router", said.src, said.dst))
         elif said.mark:
             self._see(self._flights.get(said.mark), Sighting(machine.name, said.src, said.dst))
+
+    def _is_answer(self, machine: Machine, said: Heard) -> bool:
+        """Whether it is nobody's question; a switch may make the answer of the question itself, with what is behind its end."""
+        flight = self._flights.get(said.mark)
+        return not said.mark or (flight is not None and flight.question.sender == machine.name)
 
     def _see(self, flight: _Flight | None, sighting: Sighting) -> None:
         if flight is None or sighting in flight.seen:
