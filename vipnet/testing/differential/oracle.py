@@ -129,7 +129,7 @@ class Oracle:
             return Expectation(verdict, frozenset(self._seen_of_resolution(question, verdict)))
         if isinstance(verdict, Dropped):
             return Expectation(verdict, frozenset(), frozenset(self._leaving(question, verdict)))
-        return Expectation(verdict, frozenset(self._seen(question, verdict)))
+        return Expectation(verdict, frozenset(self._seen(question, verdict)), frozenset(self._answered(question, verdict)))
 
     def _verdict(self, question: Question) -> Verdict:
         from_ = self._from(question.sender)
@@ -236,6 +236,12 @@ class Oracle:
             yield from (Sighting(OUTSIDE, src, question.dst) for src in self._public())
         if verdict.reason == "no-holder" and self._copies:
             yield from self._copied(question, verdict)
+
+    def _answered(self, question: Question, verdict: Delivered) -> Iterator[Sighting]:
+        """Such a backend need not ask for a sender either: it answers to where the question came from."""
+        if self._copies and ROUTER in verdict.to and question.proto == "icmp":
+            src, dst = format_ip(question.version, verdict.src), format_ip(question.version, verdict.dst)
+            yield Sighting("answer of router", dst, src)
 
     def _copied(self, question: Question, verdict: Dropped) -> Iterator[Sighting]:
         """A backend that cannot ask who holds a VIP lets every member have the packet: who has it not takes no notice."""
