@@ -180,7 +180,8 @@ def _holder(segment: int, port: int, mac: bytes, ip: int, *, is_ip4: bool) -> by
     match = holder_match(oxm.match({fields.SEGMENT.field: segment, **wanted}))
     acts = (load(fields.TO, port), load(oxm.ETH_DST, int.from_bytes(mac)), goto("output"))
     instructions = actions.apply(*(act.wire for act in acts))
-    return flow_mod(FlowCommand.ADD, table=NUMBERS["neighbour"], priority=HOLDER, match=match, instructions=instructions, cookie=HOLDER_COOKIE)
+    where = NUMBERS["neighbour"]
+    return flow_mod(FlowCommand.ADD, table=where, priority=HOLDER, match=match, instructions=instructions, cookie=HOLDER_COOKIE)
 
 
 def holder_match(match: bytes) -> bytes:

@@ -116,7 +116,7 @@ class Database:
     def _opened(self) -> Any:
         from ovs.db.idl import Idl, SchemaHelper
 
-        helper = SchemaHelper(schema_json=_schema(self._remote, self._timeout))
+        helper: Any = SchemaHelper(schema_json=_schema(self._remote, self._timeout))
         for table, columns in _COLUMNS.items():
             helper.register_columns(table, [*columns])
         return Idl(self._remote, helper, probe_interval=0)
@@ -132,7 +132,7 @@ class Database:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise DataplaneError(f"the switch's database {self._remote} did not {what} within {self._timeout:g} s")
-            poller = Poller()
+            poller: Any = Poller()
             self._idl.wait(poller)
             poller.timer_wait(max(1, int(left * 1000)))
             poller.block()
@@ -141,7 +141,7 @@ class Database:
         from ovs.db.idl import Transaction
 
         while True:
-            transaction = Transaction(self._idl)
+            transaction: Any = Transaction(self._idl)
             root = self._root()
             try:
                 changes(transaction)
@@ -158,10 +158,12 @@ class Database:
             if status != Transaction.TRY_AGAIN:
                 raise DataplaneError(f"the switch's database refused a change: {transaction.get_error()}")
             self._refresh()
-        wanted = transaction.get_increment_new_value() if status == Transaction.SUCCESS else 0
-        self._until(lambda: self._root().cur_cfg >= wanted, "have the switch carry a change out")
+        wanted: int = transaction.get_increment_new_value() if status == Transaction.SUCCESS else 0
+        self._until(lambda: int(self._root().cur_cfg) >= wanted, "have the switch carry a change out")
 
-    def _change_ports(self, transaction: Any, row: Any, create: Iterable[Plug], delete: Iterable[Plug], *, is_new: bool = False) -> None:
+    def _change_ports(
+        self, transaction: Any, row: Any, create: Iterable[Plug], delete: Iterable[Plug], *, is_new: bool = False
+    ) -> None:
         there = {} if is_new else {port.name: port for port in row.ports}
         users = {name: set(_users(port)) for name, port in there.items() if _OWNER in port.external_ids}
         before = {name: set(kept) for name, kept in users.items()}

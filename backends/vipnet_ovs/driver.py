@@ -23,11 +23,12 @@ from vipnet_ovs.agent import Agent
 from vipnet_ovs.announcing import announcements
 from vipnet_ovs.asking import counted
 from vipnet_ovs.buffers import Buffers
+from vipnet_ovs.bundle import carry_out
 from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.database import Database, Reading
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
 from vipnet_ovs.jsonrpc import gather
-from vipnet_ovs.metering import is_counter, mapped, unmapped
+from vipnet_ovs.metering import Mapped, is_counter, mapped, unmapped
 from vipnet_ovs.releasing import flush_connections
 from vipnet_ovs.switch import PATIENCE, Switch, poke
 from vipnet_ovs.wire.connection import Connection
@@ -117,7 +118,7 @@ class OvsBackend(Backend[Entry]):
         reading = self._database.read()
         if not reading.bridge:
             return {}
-        refused = self._switch.apply(step, reading.numbers)
+        refused = carry_out(self._switch, step, reading.numbers)
         if not refused:
             self._tell(step)
         return refused
@@ -139,11 +140,12 @@ class OvsBackend(Backend[Entry]):
 
     def changed(self) -> bool:
         """Whether our ports, the mark of who programmed last, or the number of flows of a table is another."""
-        if self._known is None or self._seqno != self._database.seqno():
-            if self._known != self._database.read():
+        known = self._known
+        if known is None or self._seqno != self._database.seqno():
+            if known is None or known != self._database.read():
                 return True
             self._seqno = self._database.seqno()
-        return self._known.bridge and (self._switch.state is None or self._switch.looked() != self._switch.state)
+        return known.bridge and (self._switch.state is None or self._switch.looked() != self._switch.state)
 
     def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
         """Ask the switch what the flows of each EIP have counted, when it has gathered that from its datapath."""
@@ -203,7 +205,8 @@ class OvsBackend(Backend[Entry]):
     def _set_up(self, devices: Iterable[str]) -> None:
         there = list_links(self._host)
         for device in sorted(set(devices) & there.keys()):
-            refused = send(self._handles, self._host, [SwitchOffIpv6(device), RouteRequest("link", "set", {"ifname": device, "state": "up"})])
+            up = RouteRequest("link", "set", {"ifname": device, "state": "up"})
+            refused = send(self._handles, self._host, [SwitchOffIpv6(device), up])
             if refused:
                 raise DataplaneError(f"{device} cannot be set up: {next(iter(refused.values()))}")
 

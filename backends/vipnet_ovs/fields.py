@@ -5,8 +5,9 @@ OpenFlow 1.5 reports registers in pairs, `xreg0` for `reg0` and `reg1`, so that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from vipnet_ovs.wire import oxm
 from vipnet_ovs.wire.oxm import Field
@@ -31,7 +32,9 @@ __all__ = [
     "VPC",
     "WATCHED",
     "ZONE",
+    "Match",
     "Slot",
+    "Value",
 ]
 
 
@@ -56,6 +59,13 @@ class Slot:
     def part_mask(self) -> int:
         """Its bits where an action sets them."""
         return ((1 << self.width) - 1) << self.at
+
+
+Value: TypeAlias = int | tuple[int, int]
+"""What a match wants: a number, or one and the mask of its bits that count."""
+
+Match: TypeAlias = Mapping[Slot | Field, Value]
+"""What a flow matches."""
 
 
 def _whole(name: str, field: Field, says: str) -> Slot:

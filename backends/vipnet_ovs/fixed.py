@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from vipnet_ovs import fields
-from vipnet_ovs.fields import GATEWAY_KEY
+from vipnet_ovs.fields import GATEWAY_KEY, Match
 from vipnet_ovs.flows import Act, Flow, call, controller, dec_ttl, do, flow, goto, load, move, nat, size_over
 from vipnet_ovs.names import OURS
 from vipnet_ovs.pipeline import NUMBERS
@@ -43,7 +43,7 @@ def fixed_flows() -> list[Flow]:
 
 
 def _ip6() -> Iterator[Flow]:
-    first = {**ICMP6, oxm.IP_FRAG: _FIRST_FRAGMENT}
+    first: Match = {**ICMP6, oxm.IP_FRAG: _FIRST_FRAGMENT}
     for kind in _HARMLESS:
         yield made("ip6_security", 110, {**ICMP6, oxm.ICMPV6_TYPE: kind}, goto("ingress"))
     yield made("ip6_security", 105, first)
@@ -58,7 +58,7 @@ def _ip6() -> Iterator[Flow]:
 
 def _switching() -> Iterator[Flow]:
     for version in (IP, IP6):
-        vrrp = {**version, oxm.IP_PROTO: _VRRP}
+        vrrp: Match = {**version, oxm.IP_PROTO: _VRRP}
         yield made("ingress", 91, {**vrrp, **MULTICAST}, goto("vrrp_peers"))
         yield made("ingress", 90, vrrp, call("l2"), goto("vrrp"))
         yield made("leg_security", 110, vrrp)

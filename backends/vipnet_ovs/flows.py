@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 from vipnet_ovs import fields
-from vipnet_ovs.fields import Slot
+from vipnet_ovs.fields import Match, Slot, Value
 from vipnet_ovs.pipeline import NUMBERS, TABLES
 from vipnet_ovs.wire import actions, oxm
 from vipnet_ovs.wire.oxm import Field
@@ -26,9 +25,6 @@ __all__ = [
     "nat",
     "size_over",
 ]
-
-Value = int | tuple[int, int]
-
 
 class Blank(NamedTuple):
     """What only the switch can number: the OpenFlow port of a device, the meter of a limit in Mbit/s, the group of a segment."""
@@ -82,14 +78,14 @@ def flow_key(one: Flow) -> str:
 
 
 def flow(
-    table: str, priority: int, match: Mapping[Slot | Field, Value], *acts: Act, cookie: int, blank: Blank | None = None
+    table: str, priority: int, match: Match, *acts: Act, cookie: int, blank: Blank | None = None
 ) -> Flow:
     """Make a flow. Raises ValueError for what its table's declaration does not allow: a mistake in this package."""
     _check(table, match, acts)
     return Flow(NUMBERS[table], priority, _match(match), actions.apply(*(act.wire for act in acts)), cookie, blank)
 
 
-def _check(table: str, match: Mapping[Slot | Field, Value], acts: tuple[Act, ...]) -> None:
+def _check(table: str, match: Match, acts: tuple[Act, ...]) -> None:
     declared = TABLES[table]
     wrong = {field.name for field in match} - declared.matches
     for act in acts:
@@ -108,7 +104,7 @@ def _check(table: str, match: Mapping[Slot | Field, Value], acts: tuple[Act, ...
 _FREE: Final = frozenset({"load", "goto", "call"})
 
 
-def _match(match: Mapping[Slot | Field, Value]) -> bytes:
+def _match(match: Match) -> bytes:
     """Slots that share a field become one match of it."""
     wanted: dict[Field, Value] = {}
     shared: dict[Field, tuple[int, int]] = {}

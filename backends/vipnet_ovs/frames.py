@@ -66,7 +66,7 @@ def _summed(octets: bytes, at: int) -> bytes:
 def _sum(octets: bytes) -> int:
     """The Internet's checksum (RFC 1071)."""
     words = octets + bytes(len(octets) % 2)
-    total = sum(struct.unpack(f"!{len(words) // 2}H", words))
+    total: int = sum(struct.unpack(f"!{len(words) // 2}H", words))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -12,6 +12,7 @@ from vipnet.model import DEFAULT_VPC
 from vipnet_kernel.names import check_device
 from vipnet_ovs import fields
 from vipnet_ovs.entries import Entry
+from vipnet_ovs.fields import Match
 from vipnet_ovs.flows import Act, Blank, call, controller, dec_ttl, do, flow, goto, load, move, nat
 from vipnet_ovs.names import cookie, digest, mac_number
 from vipnet_ovs.ports import claims
@@ -31,7 +32,7 @@ def vip_binding(intent: VipBinding) -> Iterator[Entry]:
     copies = [act for member in intent.members for act in _copy(check_device(member.device, of=intent.id), member.mac)]
     yield made("neighbour", 100, {fields.SEGMENT: segment, **IP, oxm.IPV4_DST: intent.ip}, *copies)
     if intent.ip6 is not None:
-        claim = {fields.SEGMENT: segment, **NEIGHBOUR_ADVERTISEMENT, oxm.IPV6_DST: ALL_NODES, oxm.ND_TARGET: intent.ip6}
+        claim: Match = {fields.SEGMENT: segment, **NEIGHBOUR_ADVERTISEMENT, oxm.IPV6_DST: ALL_NODES, oxm.ND_TARGET: intent.ip6}
         yield made("ingress", 100, claim, *told)
         yield made("neighbour", 100, {fields.SEGMENT: segment, **IP6, oxm.IPV6_DST: intent.ip6}, *copies)
     if intent.vpc_id == DEFAULT_VPC:
@@ -54,11 +55,12 @@ def eip_mapping(intent: EipMapping) -> Iterator[Entry]:
     limit = None if intent.bandwidth is None else Blank("meter", intent.bandwidth)
     metered = () if limit is None else (do("meter", actions.meter(0)),)
     to_vip, to_eip = actions.Nat("dst", vip), actions.Nat("src", eip)
-    asked = {fields.UPLINK: number, **ARP, oxm.ARP_OP: 1, oxm.ARP_TPA: eip}
+    asked: Match = {fields.UPLINK: number, **ARP, oxm.ARP_OP: 1, oxm.ARP_TPA: eip}
     yield made("uplink_arp", 100, asked, load(fields.VPC, vpc), call("vpc"), goto("uplink_answer"))
-    into = (load(fields.FLAGS, 0), load(fields.VPC, vpc), load(fields.NEXT_HOP, eip), call("vpc"), call("subnet"), dec_ttl())
-    yield made("public", 100, {**IP, oxm.IPV4_DST: eip}, *metered, *into, nat("arrived", zone=fields.ZONE, to=to_vip), blank=limit)
-    here = {fields.VPC: vpc, fields.TRANSLATES: 1, **IP}
+    known = (load(fields.FLAGS, 0), load(fields.VPC, vpc), load(fields.NEXT_HOP, eip), call("vpc"), call("subnet"))
+    into = (*known, dec_ttl(), nat("arrived", zone=fields.ZONE, to=to_vip))
+    yield made("public", 100, {**IP, oxm.IPV4_DST: eip}, *metered, *into, blank=limit)
+    here: Match = {fields.VPC: vpc, fields.TRANSLATES: 1, **IP}
     yield made("hairpin", 100, {**here, oxm.IPV4_DST: eip}, nat("hairpin_source", zone=fields.ZONE, to=to_vip))
     out = (load(fields.UPLINK, number), nat("count_out", zone=fields.ZONE, to=to_eip))
     yield made("leave", 100, {**here, oxm.IPV4_SRC: vip}, *metered, *out, blank=limit)

@@ -11,12 +11,13 @@ from vipnet.plan import TargetPlan
 from vipnet.views import Counters
 from vipnet_ovs import fields
 from vipnet_ovs.entries import Entry
+from vipnet_ovs.fields import Value
 from vipnet_ovs.flows import Flow
 from vipnet_ovs.names import LOST, cookie, digest
 from vipnet_ovs.pipeline import NUMBERS
 from vipnet_ovs.wire import oxm
+from vipnet_ovs.wire.oxm import Field
 from vipnet_ovs.wire.replies import FlowRow
-from vipnet_ovs.words import IP
 
 __all__ = ["COUNTING", "Mapped", "burst_of", "count", "is_counter", "kbps_of", "mapped", "rate_of", "told_of_loss", "unmapped"]
 
@@ -89,10 +90,11 @@ def _told(entry: Entry, fresh: frozenset[str]) -> Entry:
 
 def questions(one: Mapped) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
     """Tables and matches of the flows that count for an EIP: rx, tx."""
-    vpc = {fields.VPC.field: digest(one.vpc_id)}
+    vpc: dict[Field, Value] = {fields.VPC.field: digest(one.vpc_id)}
+    outside: dict[Field, Value] = {oxm.ETH_TYPE: 0x0800, oxm.IPV4_SRC: one.eip}
     here = fields.NEXT_HOP.mask
     rx = oxm.match({**vpc, fields.NEXT_HOP.field: (one.eip, here)})
-    return ("arrived", rx), ("count_out", oxm.match({**vpc, **IP, oxm.IPV4_SRC: one.eip}))
+    return ("arrived", rx), ("count_out", oxm.match({**vpc, **outside}))
 
 
 def count(one: Mapped, rows: Mapping[str, Iterable[FlowRow]]) -> Counters:

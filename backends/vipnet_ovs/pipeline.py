@@ -38,6 +38,7 @@ def _names(*things: Matched | str) -> frozenset[str]:
 
 
 _IP: Final = (oxm.ETH_TYPE, oxm.IPV4_SRC, oxm.IPV4_DST)
+_IP_ENDS: Final = (oxm.IPV4_SRC, oxm.IPV4_DST, oxm.IPV6_SRC, oxm.IPV6_DST)
 _IP_DST: Final = (oxm.ETH_TYPE, oxm.IPV4_DST, oxm.IPV6_DST)
 _KIND: Final = (oxm.ETH_TYPE, oxm.IP_PROTO)
 _ARP: Final = (oxm.ARP_OP, oxm.ARP_SPA, oxm.ARP_TPA, oxm.ARP_SHA)
@@ -91,7 +92,7 @@ _DECLARED: Final = (
         name="ingress",
         says="What a member claims is told; VRRP goes its own way; the router answers; the rest is switched.",
         matches=_names(fields.SEGMENT, oxm.ETH_DST, *_KIND, *_ARP, *_ND, oxm.IPV6_DST),
-        sets=_names(*_ARP_ANSWER, oxm.IPV6_SRC, oxm.IPV6_DST, oxm.ICMPV6_TYPE, oxm.ND_RESERVED, oxm.ND_OPTIONS_TYPE, oxm.NW_TTL),
+        sets=_names(*_ARP_ANSWER, *_IP_ENDS, oxm.ICMPV6_TYPE, oxm.ND_RESERVED, oxm.ND_OPTIONS_TYPE, oxm.NW_TTL),
         does=_names("move", "in_port", "controller"),
         next=_names("forward", "vrrp", "vrrp_peers", "nd_answer"),
         calls=_names("l2", "flood"),
@@ -139,7 +140,7 @@ _DECLARED: Final = (
         name="router",
         says="The router's own addresses: it answers to echo requests, and takes back what it made of a hairpin.",
         matches=_names(fields.VPC, *_KIND, *_IP_DST, oxm.ICMPV4_TYPE, oxm.ICMPV4_CODE, oxm.ICMPV6_TYPE, oxm.ICMPV6_CODE),
-        sets=_names(oxm.ETH_SRC, oxm.ETH_DST, oxm.IPV4_SRC, oxm.IPV4_DST, oxm.IPV6_SRC, oxm.IPV6_DST, oxm.ICMPV4_TYPE, oxm.ICMPV6_TYPE, oxm.NW_TTL),
+        sets=_names(oxm.ETH_SRC, oxm.ETH_DST, *_IP_ENDS, oxm.ICMPV4_TYPE, oxm.ICMPV6_TYPE, oxm.NW_TTL),
         does=_names("move", "in_port", "ct"),
         next=_names("ttl", "unhairpin"),
         calls=_names("vpc"),

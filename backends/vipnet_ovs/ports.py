@@ -12,10 +12,11 @@ from vipnet.model import DEFAULT_VPC
 from vipnet_kernel.names import check_device
 from vipnet_ovs import fields
 from vipnet_ovs.entries import Bucket, Entry, Plug
+from vipnet_ovs.fields import Match
 from vipnet_ovs.flows import Blank, Flow, call, do, flow, goto, load, size_over
 from vipnet_ovs.names import cookie, digest, mac_number
 from vipnet_ovs.wire import actions, oxm
-from vipnet_ovs.words import ARP, DAD, ICMP6, IP, IP6, MULTICAST, ND_BARE, ND_OPTION, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
+from vipnet_ovs.words import ARP, DAD, IP, IP6, ND_BARE, ND_OPTION, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 
 __all__ = ["claims", "port_security"]
 
@@ -67,7 +68,7 @@ def _own_ip6(intent: PortSecurity, made: Maker) -> Iterator[Flow]:
         yield made("port_security", 100, {fields.PORT: port, **IP6, oxm.IPV6_SRC: ip6}, goto("ip6_security"))
         yield made("port_security", 100, {fields.PORT: port, **DAD, oxm.ND_TARGET: ip6}, size_over(ND_OPTION), goto("nd_size"))
         for named in _BOTH:  # the target's own MAC, or none
-            match = {fields.PORT: port, **NEIGHBOUR_ADVERTISEMENT, oxm.ND_TARGET: ip6, oxm.ND_TLL: mac * named}
+            match: Match = {fields.PORT: port, **NEIGHBOUR_ADVERTISEMENT, oxm.ND_TARGET: ip6, oxm.ND_TLL: mac * named}
             yield made("nd_security", 100, match, size_over(ND_OPTION if named else ND_BARE), goto("nd_size"))
     for named in _BOTH:
         match = {fields.PORT: port, **NEIGHBOUR_SOLICITATION, oxm.ND_SLL: mac * named}
@@ -101,10 +102,10 @@ def _reached(intent: PortSecurity, made: Maker) -> Iterator[Flow]:
 
 def claims(network_id: str, ip: int, ip6: int | None, made: Maker) -> Iterator[Flow]:
     """What nobody beyond the leg of a classic network may say it has."""
-    segment = digest(network_id)
-    yield made("leg_security", 100, {fields.SEGMENT: segment, **ARP, oxm.ARP_SPA: ip})
-    yield made("leg_security", 100, {fields.SEGMENT: segment, **IP, oxm.IPV4_SRC: ip})
+    here: Match = {fields.SEGMENT: digest(network_id)}
+    yield made("leg_security", 100, {**here, **ARP, oxm.ARP_SPA: ip})
+    yield made("leg_security", 100, {**here, **IP, oxm.IPV4_SRC: ip})
     if ip6 is not None:
-        yield made("leg_security", 100, {fields.SEGMENT: segment, **IP6, oxm.IPV6_SRC: ip6})
-        yield made("leg_security", 100, {fields.SEGMENT: segment, **NEIGHBOUR_ADVERTISEMENT, oxm.ND_TARGET: ip6})
-        yield made("leg_security", 100, {fields.SEGMENT: segment, **ICMP6, oxm.IPV6_SRC: 0, oxm.ICMPV6_TYPE: 135, oxm.ICMPV6_CODE: 0, oxm.ND_TARGET: ip6})
+        yield made("leg_security", 100, {**here, **IP6, oxm.IPV6_SRC: ip6})
+        yield made("leg_security", 100, {**here, **NEIGHBOUR_ADVERTISEMENT, oxm.ND_TARGET: ip6})
+        yield made("leg_security", 100, {**here, **NEIGHBOUR_SOLICITATION, oxm.IPV6_SRC: 0, oxm.ND_TARGET: ip6})

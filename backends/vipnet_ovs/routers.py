@@ -12,6 +12,7 @@ from vipnet.model import mac_of
 from vipnet_kernel.names import check_device
 from vipnet_ovs import fields
 from vipnet_ovs.entries import Entry, Plug
+from vipnet_ovs.fields import Match
 from vipnet_ovs.flows import Blank, Flow, call, do, flow, goto, load, move, nat
 from vipnet_ovs.names import cookie, cookie_of_uplink, digest, mac_number, uplink_id
 from vipnet_ovs.wire import actions, oxm
@@ -42,7 +43,7 @@ def transit(tag: int) -> int:
 def vpc_routing(intent: VpcRouting) -> Iterator[Entry]:
     """The entries of a VPC's router. Raises DataplaneError for a tag beyond the switch's conntrack zones."""
     if not 0 < intent.tag <= _MOST_TAGS:
-        raise DataplaneError(f"{intent.id} has the tag {intent.tag}; conntrack zones of the switch are for tags 1 to {_MOST_TAGS}")
+        raise DataplaneError(f"{intent.id} has the tag {intent.tag}; the switch has conntrack zones for tags 1 to {_MOST_TAGS}")
     made = partial(flow, cookie=cookie(intent.vpc_id))
     vpc, (zone, source_zone) = digest(intent.vpc_id), zones(intent.tag)
     masquerades = intent.mode in ("distgw", "eip-distgw") and bool(intent.uplinks)
@@ -89,7 +90,7 @@ def uplink_switching(intent: UplinkSwitching) -> Iterator[Entry]:
 
 
 def _next_hops(uplink: Uplink, made: Maker) -> Iterator[Flow]:
-    here = {fields.UPLINK: uplink.index + 1, **IP}
+    here: Match = {fields.UPLINK: uplink.index + 1, **IP}
     resolved = (load(oxm.ETH_DST, 0), call("uplink_neighbour"), goto("uplink_out"))
     itself = (move(oxm.IPV4_DST, fields.NEXT_HOP), *resolved)
     if uplink.address is not None:
@@ -104,7 +105,8 @@ def _masquerade(uplink: Uplink, made: Maker) -> Iterator[Flow]:
     if uplink.address is None:
         raise DataplaneError(f"uplink {uplink.name} is to masquerade but has no address; add address to [uplinks.{uplink.name}]")
     number, ip, mac = uplink.index + 1, uplink.address[0], mac_number(uplink_mac(uplink.index))
-    yield made("masqueraded", 100, {**IP, oxm.IPV4_SRC: TRANSIT}, nat("masqueraded", zone=MASQUERADE_ZONE, to=actions.Nat("src", ip)))
+    shared = nat("masqueraded", zone=MASQUERADE_ZONE, to=actions.Nat("src", ip))
+    yield made("masqueraded", 100, {**IP, oxm.IPV4_SRC: TRANSIT}, shared)
     out = (load(fields.INSIDE, 1), load(fields.UPLINK, number), load(oxm.ETH_SRC, mac), goto("public"))
     yield made("masqueraded", 100, {**IP, oxm.IPV4_SRC: ip}, *out)
     answer = (load(fields.TRANSLATES, 1), load(fields.ROUTER_MAC, mac), goto("uplink_answer"))

@@ -10,7 +10,7 @@ from vipnet.intents import SubnetRouting, SubnetSwitching
 from vipnet_kernel.names import check_device
 from vipnet_ovs import fields
 from vipnet_ovs.entries import Bucket, Entry, Plug
-from vipnet_ovs.fields import GATEWAY_KEY
+from vipnet_ovs.fields import GATEWAY_KEY, Match
 from vipnet_ovs.flows import Act, Blank, Flow, call, controller, do, flow, goto, load, move, nat
 from vipnet_ovs.names import cookie, digest, mac_number
 from vipnet_ovs.punts import Punt, Reason
@@ -71,17 +71,18 @@ def subnet_routing(intent: SubnetRouting) -> Iterator[Entry]:
 
 def _leg4(intent: SubnetRouting, made: Maker) -> Iterator[Flow]:
     vpc, segment, mac, gateway = digest(intent.vpc_id), digest(intent.network_id), mac_number(intent.mac), intent.gateway
-    asked = {fields.SEGMENT: segment, **ARP, oxm.ARP_OP: 1, oxm.ARP_TPA: gateway}
+    asked: Match = {fields.SEGMENT: segment, **ARP, oxm.ARP_OP: 1, oxm.ARP_TPA: gateway}
     yield made("ingress", 110, asked, *_arp_answer(gateway, mac))
     yield made("ingress", 111, {**asked, **MULTICAST}, call("flood"), *_arp_answer(gateway, mac))
-    mine, subnet = {fields.VPC: vpc, **IP, oxm.IPV4_DST: gateway}, prefix4(gateway, intent.length)
+    mine: Match = {fields.VPC: vpc, **IP, oxm.IPV4_DST: gateway}
+    subnet = prefix4(gateway, intent.length)
     echo = (load(oxm.ICMPV4_TYPE, 0), move(oxm.IPV4_SRC, oxm.IPV4_DST), load(oxm.IPV4_SRC, gateway))
     yield made("router", 110, {fields.VPC: vpc, **ECHO_REQUEST, oxm.IPV4_DST: gateway}, *echo, *_back(mac))
     yield made("router", 100, mine, call("vpc"), nat("unhairpin", zone=fields.SOURCE_ZONE))
     yield made("unhairpin", 110, mine)
     expired = Punt(Reason.EXPIRED, gateway.to_bytes(4)).encode()
     yield made("ttl", 100, {fields.SEGMENT: segment, **IP, oxm.NW_TTL: 1}, controller(expired))
-    into = {fields.VPC: vpc, **IP, oxm.IPV4_DST: subnet}
+    into: Match = {fields.VPC: vpc, **IP, oxm.IPV4_DST: subnet}
     yield made("route", 100 + intent.length, into, *_onto(segment, mac))
     to_gateway = actions.Nat("src", gateway)
     yield made("hairpin_source", 100, into, nat("route", zone=fields.SOURCE_ZONE, to=to_gateway))
@@ -90,7 +91,7 @@ def _leg4(intent: SubnetRouting, made: Maker) -> Iterator[Flow]:
 
 def _leg6(intent: SubnetRouting, gateway6: int, length6: int, made: Maker) -> Iterator[Flow]:
     vpc, segment, mac = digest(intent.vpc_id), digest(intent.network_id), mac_number(intent.mac)
-    asked = {fields.SEGMENT: segment, **NEIGHBOUR_SOLICITATION, oxm.ND_TARGET: gateway6}
+    asked: Match = {fields.SEGMENT: segment, **NEIGHBOUR_SOLICITATION, oxm.ND_TARGET: gateway6}
     yield made("ingress", 110, asked, *_nd_answer(gateway6, mac))
     yield made("ingress", 111, {**asked, **MULTICAST}, call("flood"), *_nd_answer(gateway6, mac))
     echo = (load(oxm.ICMPV6_TYPE, 129), move(oxm.IPV6_SRC, oxm.IPV6_DST), load(oxm.IPV6_SRC, gateway6))
@@ -98,7 +99,7 @@ def _leg6(intent: SubnetRouting, gateway6: int, length6: int, made: Maker) -> It
     yield made("router", 100, {fields.VPC: vpc, **IP6, oxm.IPV6_DST: gateway6})
     expired = Punt(Reason.EXPIRED, gateway6.to_bytes(16)).encode()
     yield made("ttl", 100, {fields.SEGMENT: segment, **IP6, oxm.NW_TTL: 1}, controller(expired))
-    into = {fields.VPC: vpc, **IP6, oxm.IPV6_DST: prefix6(gateway6, length6)}
+    into: Match = {fields.VPC: vpc, **IP6, oxm.IPV6_DST: prefix6(gateway6, length6)}
     yield made("route", 100 + length6, into, *_onto(segment, mac))
 
 
@@ -109,7 +110,8 @@ def _onto(segment: int, mac: int) -> tuple[Act, ...]:
 
 def _back(mac: int) -> tuple[Act, ...]:
     """To the sender, from the router."""
-    return (load(oxm.NW_TTL, 64), move(oxm.ETH_SRC, oxm.ETH_DST), load(oxm.ETH_SRC, mac), do("in_port", actions.output(actions.IN_PORT)))
+    there = (move(oxm.ETH_SRC, oxm.ETH_DST), load(oxm.ETH_SRC, mac))
+    return (load(oxm.NW_TTL, 64), *there, do("in_port", actions.output(actions.IN_PORT)))
 
 
 def _arp_answer(ip: int, mac: int) -> tuple[Act, ...]:

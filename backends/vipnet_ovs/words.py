@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from vipnet_ovs.fields import Match
 from vipnet_ovs.wire import oxm
 
 __all__ = [
@@ -26,19 +27,19 @@ __all__ = [
     "prefix6",
 ]
 
-ARP: Final = MappingProxyType({oxm.ETH_TYPE: 0x0806})
-IP: Final = MappingProxyType({oxm.ETH_TYPE: 0x0800})
-IP6: Final = MappingProxyType({oxm.ETH_TYPE: 0x86DD})
-ICMP: Final = MappingProxyType({**IP, oxm.IP_PROTO: 1})
-ICMP6: Final = MappingProxyType({**IP6, oxm.IP_PROTO: 58})
-ECHO_REQUEST: Final = MappingProxyType({**ICMP, oxm.ICMPV4_TYPE: 8, oxm.ICMPV4_CODE: 0})
-ECHO_REQUEST6: Final = MappingProxyType({**ICMP6, oxm.ICMPV6_TYPE: 128, oxm.ICMPV6_CODE: 0})
-NEIGHBOUR_SOLICITATION: Final = MappingProxyType({**ICMP6, oxm.ICMPV6_TYPE: 135, oxm.ICMPV6_CODE: 0})
-NEIGHBOUR_ADVERTISEMENT: Final = MappingProxyType({**ICMP6, oxm.ICMPV6_TYPE: 136, oxm.ICMPV6_CODE: 0})
-DAD: Final = MappingProxyType({**NEIGHBOUR_SOLICITATION, oxm.IPV6_SRC: 0, oxm.ND_SLL: 0})
+ARP: Final[Match] = MappingProxyType({oxm.ETH_TYPE: 0x0806})
+IP: Final[Match] = MappingProxyType({oxm.ETH_TYPE: 0x0800})
+IP6: Final[Match] = MappingProxyType({oxm.ETH_TYPE: 0x86DD})
+ICMP: Final[Match] = MappingProxyType({**IP, oxm.IP_PROTO: 1})
+ICMP6: Final[Match] = MappingProxyType({**IP6, oxm.IP_PROTO: 58})
+ECHO_REQUEST: Final[Match] = MappingProxyType({**ICMP, oxm.ICMPV4_TYPE: 8, oxm.ICMPV4_CODE: 0})
+ECHO_REQUEST6: Final[Match] = MappingProxyType({**ICMP6, oxm.ICMPV6_TYPE: 128, oxm.ICMPV6_CODE: 0})
+NEIGHBOUR_SOLICITATION: Final[Match] = MappingProxyType({**ICMP6, oxm.ICMPV6_TYPE: 135, oxm.ICMPV6_CODE: 0})
+NEIGHBOUR_ADVERTISEMENT: Final[Match] = MappingProxyType({**ICMP6, oxm.ICMPV6_TYPE: 136, oxm.ICMPV6_CODE: 0})
+DAD: Final[Match] = MappingProxyType({**NEIGHBOUR_SOLICITATION, oxm.IPV6_SRC: 0, oxm.ND_SLL: 0})
 """Duplicate address detection: a solicitation from nobody (RFC 4862 5.4.2)."""
 
-MULTICAST: Final = MappingProxyType({oxm.ETH_DST: (1 << 40, 1 << 40)})
+MULTICAST: Final[Match] = MappingProxyType({oxm.ETH_DST: (1 << 40, 1 << 40)})
 """To a group's MAC, or everybody's."""
 
 ALL_NODES: Final = 0xFF02 << 112 | 1

@@ -80,6 +80,7 @@ class OvsSystem(HostSystem):
         return BackendContext(options=self._options)
 
     def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
+        del backend  # names of ports and the bridge are known
         host = self.lab.host
         return {
             "ports are set down": lambda: netns.ip(host, ["link set tap-a down", "link set uplink0 down"]),

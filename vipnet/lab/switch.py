@@ -55,7 +55,7 @@ class LabSwitch(LabNode):
         """Start ovsdb-server, and wait until it answers."""
         (self.rundir / "db.sock").unlink(missing_ok=True)
         self._daemon("ovsdb-server", "/run/ovs/conf.db", "--remote=punix:/run/ovs/db.sock")
-        wait_for(lambda: (self.rundir / "db.sock").exists(), "ovsdb-server to listen")
+        wait_for((self.rundir / "db.sock").exists, "ovsdb-server to listen")
 
     def start_vswitchd(self) -> None:
         """Start ovs-vswitchd, and wait until it answers."""

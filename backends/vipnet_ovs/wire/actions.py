@@ -128,7 +128,7 @@ class Nat(NamedTuple):
 
 
 def ct(*, zone: Field | int, table: int, zone_at: int = 0, to: Nat | None = None) -> bytes:
-    """Pass conntrack in a zone (16 bits of a field, or a number), translated, and go on in a table; commit a new connection by `to`."""
+    """Pass conntrack in a zone (a number, or 16 bits of a field), translated, a new connection by `to`; go on in a table."""
     source, number = (0, zone) if isinstance(zone, int) else (zone.header, zone_at << 6 | 15)
     head = struct.pack("!HIHB3xH", int(to is not None), source, number, table, 0)
     return _nicira(_CT, head + _nat(to))

@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -27,7 +27,7 @@ _PAUSE: Final = 0.02
 class Refusal(NamedTuple):
     """What the switch refused: which of the messages, and why."""
 
-    index: int
+    message: int
     reason: str
 
 
@@ -97,8 +97,7 @@ class Connection:
         parts += [add(bundle, one, xid=first + 1 + index) for index, one in enumerate(sent)]
         parts.append(messages.bundle_control("commit", bundle, xid=last))
         self._exchange(b"".join(parts))
-        refused = self._refusals(first + 1, last, Kind.BUNDLE_CONTROL)
-        return refused
+        return self._refusals(first + 1, last, Kind.BUNDLE_CONTROL)
 
     def ask(self, request: bytes) -> Iterator[bytes]:
         """Send a multipart request and yield the parts of its answer, whole messages."""
@@ -142,12 +141,11 @@ class Connection:
             return xid == last and message[1] == end
 
         self._await(ends)
-        named = [one for one in refused if 0 <= one.index < last - first]
+        named = [one for one in refused if 0 <= one.message < last - first]
         return named or refused
 
-    def _await(self, wanted: object) -> bytes:
+    def _await(self, wanted: Callable[[bytes], bool]) -> bytes:
         deadline = time.monotonic() + self._timeout
-        assert callable(wanted)
         while True:
             while (message := self._next()) is not None:
                 if wanted(message):

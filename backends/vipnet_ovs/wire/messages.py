@@ -258,7 +258,9 @@ def set_async(reasons: int) -> bytes:
     return message(Kind.SET_ASYNC, properties)
 
 
-def ct_flush(zone: int, *, original: Sequence[tuple[int, int]] = (), reply: Sequence[tuple[int, int]] = (), xid: int = 0) -> bytes:
+def ct_flush(
+    zone: int, *, original: Sequence[tuple[int, int]] = (), reply: Sequence[tuple[int, int]] = (), xid: int = 0
+) -> bytes:
     """Forget connections of a zone (NXT_CT_FLUSH); pairs of TUPLE_SRC or TUPLE_DST and an IPv4 address say which, none: all."""
     body = b"".join(_nested(kind, pairs) for kind, pairs in ((0, original), (1, reply)) if pairs)
     return _nicira(_CT_FLUSH, bytes(8) + body + _tlv(2, zone.to_bytes(2)), xid=xid)

@@ -13,7 +13,7 @@ __all__ = ["BY_HEADER", "Field", "fields_of", "match"]
 
 
 class Field(NamedTuple):
-    """A field: the name in ovs-fields(7), the header without mask (class, field, length), its width in bits, its place in a match."""
+    """A field: its name, its header without mask (class, number, length), its width in bits, its place in a match."""
 
     name: str
     header: int

@@ -8,7 +8,18 @@ from typing import Final, NamedTuple
 
 from vipnet_ovs.wire.oxm import fields_of
 
-__all__ = ["FlowRow", "GroupRow", "MeterRow", "PacketIn", "error_text", "flow_rows", "group_rows", "meter_rows", "packet_in", "table_counts"]
+__all__ = [
+    "FlowRow",
+    "GroupRow",
+    "MeterRow",
+    "PacketIn",
+    "error_text",
+    "flow_rows",
+    "group_rows",
+    "meter_rows",
+    "packet_in",
+    "table_counts",
+]
 
 _ERROR = struct.Struct("!HH")
 _FLOW = struct.Struct("!H2xBxHHHHHQ")
@@ -108,16 +119,6 @@ def meter_rows(part: bytes) -> Iterator[MeterRow]:
         length, _, id = struct.unpack_from("!HHI", part, at)
         kbps, burst = struct.unpack_from("!II", part, at + 12) if length > 8 else (0, 0)
         yield MeterRow(id, kbps, burst)
-        at += length
-
-
-def meter_drops(part: bytes) -> Iterator[MeterRow]:
-    """Cut a part of what meters counted: packets and bytes that their band dropped (7.3.5.13)."""
-    at = 16
-    while at < len(part):
-        id, length = struct.unpack_from("!IH", part, at)
-        packets, octets = struct.unpack_from("!QQ", part, at + 40) if length > 40 else (0, 0)
-        yield MeterRow(id, packets, octets)
         at += length
 
 
