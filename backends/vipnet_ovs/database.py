@@ -56,7 +56,7 @@ class Database:
         if row is None:
             return Reading((), {}, frozenset(), bridge=False)
         ports = [port for port in row.ports if _OWNER in port.external_ids]
-        plugs = tuple(Plug(port.name, user) for port in ports for user in sorted(_users(port)))
+        plugs = tuple(sorted(Plug(port.name, user) for port in ports for user in _users(port)))
         numbers = {port.name: number for port in ports if (number := _number(port.interfaces[0])) is not None}
         down = frozenset(port.name for port in ports if port.interfaces[0].admin_state == ["down"])
         return Reading(plugs, numbers, down, bridge=True)

@@ -13,7 +13,8 @@ from typing import ClassVar, Final
 
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
 from vipnet.errors import DataplaneError
-from vipnet.intents import EipMapping, Intent, Released
+from vipnet.evidence import Finding, Location
+from vipnet.intents import EipMapping, Intent, Released, VipBinding
 from vipnet.plan import Plan, TargetPlan
 from vipnet.views import Counters
 from vipnet_kernel.handles import Handles
@@ -27,6 +28,7 @@ from vipnet_ovs.bundle import carry_out
 from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.database import Database, Reading
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
+from vipnet_ovs.evidence import find, held_by
 from vipnet_ovs.jsonrpc import gather
 from vipnet_ovs.metering import Mapped, is_counter, mapped, unmapped
 from vipnet_ovs.releasing import flush_connections
@@ -99,8 +101,7 @@ class OvsBackend(Backend[Entry]):
     def read(self) -> dict[str, Entry]:
         """Return every entry that is installed."""
         reading = self._looked_at_ports()
-        down = self._down(reading)
-        entries: dict[str, Entry] = {plug.key: plug._replace(up=plug.device not in down) for plug in reading.plugs}
+        entries: dict[str, Entry] = {plug.key: plug._replace(up=plug.device not in reading.down) for plug in reading.plugs}
         if reading.bridge:
             entries.update(self._switch.read(reading.numbers).entries)
         return entries
@@ -142,7 +143,7 @@ class OvsBackend(Backend[Entry]):
         """Whether our ports, the mark of who programmed last, or the number of flows of a table is another."""
         known = self._known
         if known is None or self._seqno != self._database.seqno():
-            if known is None or known != self._database.read():
+            if known is None or known != self._ports():
                 return True
             self._seqno = self._database.seqno()
         return known.bridge and (self._switch.state is None or self._switch.looked() != self._switch.state)
@@ -160,6 +161,18 @@ class OvsBackend(Backend[Entry]):
         if released and self._database.read().bridge:
             gather(self._path.parent, lambda: self._switch.connection().send(poke()))
             flush_connections(self._switch, released)
+
+    def evidence(self, entries: Sequence[Entry]) -> Mapping[str, Finding]:
+        """Look for entries by key: flows with what they count, buckets, ports."""
+        reading = self._database.read()
+        if not reading.bridge:
+            return {entry.key: Finding("missing") for entry in entries}
+        links = list_links(self._host)
+        return find(self._switch, reading, entries, lambda device: device not in links)
+
+    def holder(self, vip: VipBinding, version: int) -> Location | None:
+        """Say which member has last announced a VIP, as far as an agent is there to hear it."""
+        return held_by(self._switch, vip, version) if self._database.read().bridge else None
 
     def versions(self) -> dict[str, str]:
         """Versions of the kernel, the switch and the Python package."""
@@ -190,17 +203,19 @@ class OvsBackend(Backend[Entry]):
             return counted(connection, asked)
 
     def _looked_at_ports(self) -> Reading:
-        self._known, self._seqno = self._database.read(), self._database.seqno()
+        self._known, self._seqno = self._ports(), self._database.seqno()
         if self._known.bridge:
             self._buffers.widen(self._switch.connection().peer())
         return self._known
 
-    def _down(self, reading: Reading) -> frozenset[str]:
-        """Devices that are down. What the database says of a device comes a moment later, so the kernel is asked."""
+    def _ports(self) -> Reading:
+        """What the database has; what it says of a device that is down comes a moment late, so the kernel is asked."""
+        reading = self._database.read()
         if not reading.down:
-            return reading.down
+            return reading
         links = list_links(self._host)
-        return frozenset(device for device in reading.down if device in links and not links[device].up)
+        down = frozenset(device for device in reading.down if device in links and not links[device].up)
+        return reading._replace(down=down)
 
     def _set_up(self, devices: Iterable[str]) -> None:
         there = list_links(self._host)

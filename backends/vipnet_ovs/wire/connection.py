@@ -46,8 +46,12 @@ class Connection:
         self._unasked: deque[bytes] = deque()
         self._socket = _connected(path, patience)
         self._socket.setblocking(False)
-        self._exchange(messages.hello())
-        self._await(lambda message: message[1] == Kind.HELLO)
+        try:
+            self._exchange(messages.hello())
+            self._await(lambda message: message[1] == Kind.HELLO)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
