@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.contract.test_nftables import TestNftables as Nftables
+from tests.contract.test_ovs import TestOvs as Ovs
 from tests.contract.test_simulator import TestSimulator as Simulator
 from vipnet.testing import SystemTests
 from vipnet.testing.table import PROMISES
 
 PAGE = Path(__file__).parent.parent.parent / "docs/promises.md"
-COLUMNS: tuple[type[SystemTests], ...] = (Simulator, Nftables)
+COLUMNS: tuple[type[SystemTests], ...] = (Simulator, Nftables, Ovs)
 
 
 def _lines() -> Iterator[str]:
