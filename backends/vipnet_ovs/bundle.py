@@ -22,8 +22,9 @@ from vipnet_ovs.wire import actions, messages, oxm
 from vipnet_ovs.wire.connection import Connection, Refusal
 from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, flow_mod, group_mod, meter_mod
 
-__all__ = ["carry_out"]
+__all__ = ["carry_out", "touches_ports"]
 
+_OF_EIPS: Final = frozenset(NUMBERS[name] for name in ("uplink_arp", "public", "hairpin", "leave", "count_out", "arrived"))
 _NEIGHBOUR: Final = NUMBERS["neighbour"]
 
 
@@ -34,6 +35,15 @@ def carry_out(switch: Switch, step: TargetPlan[Entry], devices: Mapping[str, int
     if refused:
         switch.forget_numbers()
     return refused
+
+
+def touches_ports(step: TargetPlan[Entry]) -> bool:
+    """Whether flows change that the datapath may have cached for packets between servers: such a verdict is to count at once.
+
+    What is about EIPs alone is not waited for: where it ends, `flush` waits; where it begins, some milliseconds are no harm.
+    """
+    entries = (*step.create, *step.delete, *(new for _, new in step.replace))
+    return any(isinstance(entry, Flow) and entry.table not in _OF_EIPS for entry in entries)
 
 
 class _Change:

@@ -15,21 +15,31 @@ from vipnet.intents import (
     VipBinding,
     VpcRouting,
 )
+from vipnet_ovs.eips import Templates
 from vipnet_ovs.entries import Entry
-from vipnet_ovs.mappings import eip_mapping, vip_binding
+from vipnet_ovs.mappings import vip_binding
 from vipnet_ovs.ports import port_security
 from vipnet_ovs.routers import uplink_switching, vpc_routing
 from vipnet_ovs.segments import subnet_routing, subnet_switching
 
 __all__ = ["compile_intents"]
 
+_Other = SubnetSwitching | SubnetRouting | VpcRouting | UplinkSwitching | PortSecurity | VipBinding
+"""Intents but for mappings."""
+
 
 def compile_intents(intents: Iterable[Intent]) -> dict[str, Entry]:
     """Translate intents. Raises DataplaneError for one that cannot be kept."""
-    return {entry.key: entry for intent in intents for entry in _entries(intent)}
+    templates, found = Templates(), dict[str, Entry]()
+    for intent in intents:
+        if isinstance(intent, EipMapping):
+            found.update(templates.flows(intent))
+        else:
+            found.update((entry.key, entry) for entry in _entries(intent))
+    return found
 
 
-def _entries(intent: Intent) -> Iterator[Entry]:
+def _entries(intent: _Other) -> Iterator[Entry]:
     match intent:
         case SubnetSwitching():
             return subnet_switching(intent)
@@ -43,7 +53,5 @@ def _entries(intent: Intent) -> Iterator[Entry]:
             return port_security(intent)
         case VipBinding():
             return vip_binding(intent)
-        case EipMapping():
-            return eip_mapping(intent)
         case _:
             assert_never(intent)

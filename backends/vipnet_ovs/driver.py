@@ -24,7 +24,7 @@ from vipnet_ovs.agent import Agent
 from vipnet_ovs.announcing import announcements
 from vipnet_ovs.asking import counted
 from vipnet_ovs.buffers import Buffers
-from vipnet_ovs.bundle import carry_out
+from vipnet_ovs.bundle import carry_out, touches_ports
 from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.database import Database, Reading
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
@@ -122,6 +122,8 @@ class OvsBackend(Backend[Entry]):
         refused = carry_out(self._switch, step, reading.numbers)
         if not refused:
             self._tell(step)
+            if touches_ports(step):
+                gather(self._path.parent, lambda: self._switch.connection().send(poke()))
         return refused
 
     def _apply_ports(self, step: TargetPlan[Entry]) -> Mapping[str, str]:
@@ -187,6 +189,14 @@ class OvsBackend(Backend[Entry]):
         if self._agent is not None:
             for message, repeated in said:
                 self._agent.emit(message, repeated=repeated)
+
+    def connection(self) -> Connection:
+        """The connection to the bridge by which it is programmed. Raises DataplaneError."""
+        return self._switch.connection()
+
+    def forget(self) -> None:
+        """Take nothing of what is installed for known."""
+        self._switch.forget()
 
     def close(self) -> None:
         """Close the connections; what is installed stays."""

@@ -20,6 +20,7 @@ __all__ = [
     "do",
     "flow",
     "goto",
+    "key_of",
     "load",
     "move",
     "nat",
@@ -73,8 +74,13 @@ class Flow(NamedTuple):
 
 def flow_key(one: Flow) -> str:
     """Identity: table, priority and match, with the device that a blank port stands for."""
-    place = f"flow {one.table} {one.priority} {one.match.hex()}"
+    place = key_of(one.table, one.priority, one.match)
     return f"{place} {one.blank.of}" if one.blank is not None and one.blank.kind == "port" and one.table == 0 else place
+
+
+def key_of(table: int, priority: int, match: bytes) -> str:
+    """Table, priority and match."""
+    return f"flow {table} {priority} {match.hex()}"
 
 
 def flow(

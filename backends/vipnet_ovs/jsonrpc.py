@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vipnet.errors import DataplaneError
+from vipnet_ovs.wire.unix import connected
 
 __all__ = ["call", "gather"]
 
@@ -22,9 +23,8 @@ def call(
     """Return what a method answers; until then do something again and again. Raises DataplaneError when there is no answer."""
     request = json.dumps({"method": method, "params": arguments, "id": 0}).encode()
     try:
-        with socket.socket(socket.AF_UNIX) as stream:
+        with connected(path) as stream:
             stream.settimeout(timeout)
-            stream.connect(str(path))
             stream.sendall(request)
             while meanwhile is not None and not select.select([stream], [], [], _PAUSE)[0]:
                 meanwhile()

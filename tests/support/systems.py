@@ -63,9 +63,10 @@ class NftablesSystem(HostSystem):
 
 
 class OvsSystem(HostSystem):
-    """A host with a switch of its own."""
+    """A host with a switch of its own, whose datapath takes a processor for 50,000 packets a second: fewer are sent."""
 
     name = "ovs"
+    streams = 12
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -66,6 +66,9 @@ class HostSystem(System):
 
     settings: ClassVar[frozenset[str]] = frozenset()
 
+    streams: ClassVar[int] = 20
+    """EIPs to each of which a stream goes, a packet every millisecond, while continuity is asked about; at least 10."""
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.lab = Lab(prefix=os.environ.get("VIPNET_LAB_PREFIX", "contract"))

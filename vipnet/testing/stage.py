@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,28 +25,27 @@ from vipnet.testing.scene import Group, Scene, SceneEip, Segment, Server, Vpc
 from vipnet.testing.streams import CONTROL, Streams
 from vipnet.testing.system import System
 
-__all__ = ["EIPS", "FREE", "Stage", "busy_scene"]
-
-EIPS: Final = 20
-"""EIPs with a stream from outside to each."""
+__all__ = ["FREE", "Stage", "busy_scene"]
 
 FREE: Final = ("red-free", "blue-free", "blue-spare")
 """Groups in two VPCs, with a VIP, a holder each and no EIP."""
 
 _WIDE: Final = "wide"
 _NEAR, _FAR = "198.18.0.1", "198.18.0.2"
-_SHARES: Final = {"red": 8, "blue": 7, "green": 5}
+_RED: Final = 8
+"""EIPs of red, of which some take part in changes."""
+
 _HOLDERS: Final = {"red": "a", "blue": "x", "green": "p"}
 _OTHER_HOLDERS: Final = {"blue-spare": "y"}
 
 
-def busy_scene() -> Scene:
-    """Three VPCs of the same addresses with twenty EIPs between them, and one without EIPs.
+def busy_scene(eips: int = 20) -> Scene:
+    """Three VPCs of the same addresses with so many EIPs between them, and one without EIPs.
 
     Red: `a` holds all VIPs, `b` is the other member, `c` nobody's, `d` in another subnet. Blue: `x`, and `y` one; green: `p`.
     """
-    public = iter(range(100, 100 + EIPS))
-    groups = [(vpc, f"{vpc}-{number}", 100 + number) for vpc, count in _SHARES.items() for number in range(count)]
+    public = iter(range(100, 100 + eips))
+    groups = [(vpc, f"{vpc}-{number}", 100 + number) for vpc, count in _shares(eips) for number in range(count)]
     groups += [(name.partition("-")[0], name, 90 + number) for number, name in enumerate(FREE)]
     members = {"red": ("a", "b"), "blue": ("x", "y"), "green": ("p",)}
     return Scene(
@@ -73,15 +72,20 @@ def busy_scene() -> Scene:
         groups=tuple(
             Group(name=name, segment=f"{vpc}-web", vip=f"192.168.7.{last}", members=members[vpc]) for vpc, name, last in groups
         ),
-        eips=tuple(SceneEip(ip=f"203.0.113.{next(public)}", group=name) for _, name, _ in groups[:EIPS]),
+        eips=tuple(SceneEip(ip=f"203.0.113.{next(public)}", group=name) for _, name, _ in groups[:eips]),
     )
+
+
+def _shares(eips: int) -> Iterator[tuple[str, int]]:
+    blue = round((eips - _RED) * 7 / 12)
+    yield from {"red": _RED, "blue": blue, "green": eips - _RED - blue}.items()
 
 
 class Stage:
     """The busy scene on a system, programmed by a Controller that can be restarted, with all VIPs held. A context manager."""
 
     def __init__(self, system: HostSystem) -> None:
-        self.system, self.lab, self.scene = system, system.lab, busy_scene()
+        self.system, self.lab, self.scene = system, system.lab, busy_scene(system.streams)
         self._config = _config(system, self.scene)
         self.cloud = self._opened()
         self.probe = system.probe(self.cloud.backend, self.scene)

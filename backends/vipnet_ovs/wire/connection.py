@@ -16,6 +16,7 @@ from vipnet.errors import DataplaneError
 from vipnet_ovs.wire import messages
 from vipnet_ovs.wire.messages import VERSION, Kind
 from vipnet_ovs.wire.replies import error_text
+from vipnet_ovs.wire.unix import connected
 
 __all__ = ["Connection", "Refusal"]
 
@@ -89,7 +90,7 @@ class Connection:
         first = self._numbers(len(sent) + 1)
         numbered = [one[:4] + (first + index).to_bytes(4) + one[8:] for index, one in enumerate(sent)]
         last = first + len(sent)
-        self._exchange(b"".join((*numbered, messages.barrier(xid=last))))
+        self.send(*numbered, messages.barrier(xid=last))
         return self._refusals(first, last, Kind.BARRIER_REPLY)
 
     def bundle(self, sent: Sequence[bytes]) -> list[Refusal]:
@@ -100,7 +101,7 @@ class Connection:
         add = messages.bundle_add
         parts += [add(bundle, one, xid=first + 1 + index) for index, one in enumerate(sent)]
         parts.append(messages.bundle_control("commit", bundle, xid=last))
-        self._exchange(b"".join(parts))
+        self.send(*parts)
         return self._refusals(first + 1, last, Kind.BUNDLE_CONTROL)
 
     def ask(self, request: bytes) -> Iterator[bytes]:
@@ -214,13 +215,9 @@ class Connection:
 def _connected(path: Path, patience: float) -> socket.socket:
     until = time.monotonic() + patience
     while True:
-        opened = socket.socket(socket.AF_UNIX)
         try:
-            opened.connect(str(path))
+            return connected(path)
         except OSError as error:
-            opened.close()
             if time.monotonic() > until:
                 raise DataplaneError(f"the bridge's socket {path} does not answer: {error.strerror}") from error
             time.sleep(_PAUSE)
-        else:
-            return opened

@@ -1,0 +1,243 @@
+"""The switch of the Open vSwitch benchmark, in a lab of its own, and what is sent to it by others than vipnet."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import UUID
+
+from vipnet.backend import BackendContext
+from vipnet.intents import EipMapping, Intent, VipBinding
+from vipnet.lab import Lab
+from vipnet.lab.switch import LabSwitch
+from vipnet.plan import TargetPlan, diff
+from vipnet.process import run
+from vipnet.testing import Scene as Cloud
+from vipnet.testing import standard_scene
+from vipnet_ovs import OvsBackend
+from vipnet_ovs.flows import Flow
+from vipnet_ovs.pipeline import NUMBERS
+from vipnet_ovs.wire import messages
+from vipnet_ovs.wire.connection import Connection
+from vipnet_ovs.wire.messages import FlowCommand, flow_mod
+
+__all__ = ["Scene", "filled", "os_ken_messages", "replay", "resident", "text_of"]
+
+_EIPS, _VIPS = 0x14000001, 0x0A000001
+_EIP, _VIP = "203.0.113.100", "192.168.7.246"
+_TABLES: Final = ("uplink_arp", "public", "hairpin", "leave", "count_out", "arrived")
+"""Tables that hold the flows of EIPs."""
+_WALK: Final = 2000
+_PORT: Final = 7777
+
+
+class Scene:
+    """A lab with a switch, and the standard scene of the promises programmed on it, without EIPs. A context manager.
+
+    `servers`: with machines that answer; then red's EIP is mapped.
+    """
+
+    def __init__(self, *, servers: bool = False) -> None:
+        self._lab = Lab(prefix="bench")
+        options = self._lab.options("ovs")
+        self.cloud: Cloud = standard_scene(ipv6=False)
+        if not servers:
+            for eip in self.cloud.eips:
+                self.cloud = self.cloud.without_eip(eip.ip)
+        self._probe: Any = None
+        if servers:
+            from vipnet.testing.real import RealProbe
+
+            self._probe = RealProbe(self._lab, self.cloud)
+        self.switch = next(node for node in self._lab.nodes if isinstance(node, LabSwitch))
+        self.socket = self.switch.rundir / "vipnet0.mgmt"
+        self.backend = OvsBackend(BackendContext(options=options))
+        self.base = self.backend.compile(self.cloud.intents())
+        for step in self.backend.steps(diff({}, self.base)):
+            assert not self.backend.apply(step)
+        if servers:
+            self._serve()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.backend.close()
+        if self._probe is not None:
+            self._server.close()
+            self._probe.__exit__(None, None, None)
+        self._lab.close()
+
+    @property
+    def pid(self) -> int:
+        """The process of ovs-vswitchd."""
+        return self.switch.pids("ovs-vswitchd")[0]
+
+    def mappings(self, count: int, *, first: int = 0) -> list[Intent]:
+        """So many EIPs of VPC red, each with a limit, but for the scale of meters: every tenth."""
+        vip = next(one for one in self.cloud.intents() if isinstance(one, VipBinding))
+        uplink = next(one for one in standard_scene().intents() if isinstance(one, EipMapping)).uplink
+        return [
+            EipMapping(
+                eip_id=str(UUID(int=number << 80 | 4 << 76 | 8 << 60)),
+                vpc_id=vip.vpc_id,
+                network_id=vip.network_id,
+                eip=_EIPS + number,
+                vip=_VIPS + number,
+                bandwidth=10 if number % 10 == 0 else None,
+                uplink=uplink,
+            )
+            for number in range(first, first + count)
+        ]
+
+    def ofctl(self, *arguments: str, text: str | None = None) -> str:
+        """Run ovs-ofctl on the bridge and return what it prints."""
+        *options, verb = sorted(arguments, key=lambda one: not one.startswith("--"))
+        words = ["ovs-ofctl", "-O", "OpenFlow15", *options, verb, f"unix:{self.socket}"]
+        return run(words if text is None else [*words, "-"], stdin=text, timeout=600).stdout
+
+    def listed(self, flows: Sequence[Flow]) -> str:
+        """What ovs-ofctl lists of flows of one EIP, which are put in and taken out again."""
+        self.backend.apply(TargetPlan("flows", create=tuple(flows)))
+        where = f"cookie={flows[0].cookie:#x}/-1"
+        lines = run(["ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", f"unix:{self.socket}", where]).stdout
+        self.backend.apply(TargetPlan("flows", delete=tuple(flows)))
+        return lines
+
+    def empty(self) -> None:
+        """Take all EIPs away."""
+        tables = [NUMBERS[name] for name in _TABLES]
+        with Connection(self.socket) as connection:
+            connection.transact([flow_mod(FlowCommand.DELETE, table=table) for table in tables])
+            connection.transact([messages.meter_mod(messages.MeterCommand.DELETE, 0xFFFFFFFF)])
+        self.backend.forget()
+
+    @contextmanager
+    def recorded(self) -> Generator[list[bytes], None, None]:
+        """Have a list of what the backend sends as bundles in a `with` block."""
+        sent: list[bytes] = []
+        connection = self.backend.connection()
+        genuine = connection.send
+
+        def send(*octets: bytes) -> None:
+            sent.append(b"".join(octets))
+            genuine(*octets)
+
+        connection.send = send  # type: ignore[method-assign]
+        try:
+            yield sent
+        finally:
+            del connection.send
+
+    def _serve(self) -> None:
+        self._probe.hold("a", _VIP)
+        holder = self._probe.node("a")
+        self._server = holder.call(partial(_bound, _VIP))
+        self._client = self._probe.node("outside")
+
+    def walk(self, *, fresh: bool) -> float:
+        """Seconds that a packet takes from outside to the holder, of many, each from a port of its own or all from one."""
+        sockets = [self._client.call(partial(_bound, "")) for _ in range(_WALK if fresh else 1)]
+        begun = time.perf_counter()
+        for number in range(_WALK):
+            one = sockets[number if fresh else 0]
+            one.sendto(b"?", (_EIP, _PORT))
+            self._server.recv(16)
+        took = time.perf_counter() - begun
+        for one in sockets:
+            one.close()
+        return took / _WALK
+
+
+def _bound(ip: str) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.settimeout(2)
+    opened.bind((ip, _PORT if ip else 0))
+    return opened
+
+
+def filled(flows: Sequence[Flow]) -> list[bytes]:
+    """Flow mods as vipnet encodes them."""
+    add = partial(flow_mod, FlowCommand.ADD)
+    return [
+        add(table=one.table, priority=one.priority, match=one.match, instructions=one.instructions, cookie=one.cookie)
+        for one in flows
+    ]
+
+
+def replay(path: Path, sent: bytes) -> None:
+    """Send bytes again, from a plain socket, until the last bundle's commit is answered."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(path))
+        stream.sendall(messages.hello())
+        stream.setblocking(False)
+        view, received, wanted = memoryview(sent), b"", _commits(sent)
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and wanted > 0:
+            with suppress(BlockingIOError):
+                if view:
+                    view = view[stream.send(view) :]
+            with suppress(BlockingIOError):
+                received += stream.recv(1 << 16)
+                answers, received = _cut(received)
+                wanted -= sum(1 for kind, body in answers if kind == messages.Kind.BUNDLE_CONTROL and body[4:6] == b"\0\5")
+
+
+def _commits(sent: bytes) -> int:
+    return sum(1 for kind, body in _cut(sent)[0] if kind == messages.Kind.BUNDLE_CONTROL and body[4:6] == b"\0\4")
+
+
+def _cut(octets: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    found, at = list[tuple[int, bytes]](), 0
+    while len(octets) - at >= 8:
+        length = struct.unpack_from("!H", octets, at + 2)[0]
+        if len(octets) - at < length:
+            break
+        found.append((octets[at + 1], octets[at + 8 : at + min(length, 24)]))
+        at += length
+    return found, octets[at:]
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def text_of(dump: str) -> str:
+    """What `ovs-ofctl dump-flows --no-stats` prints, as `add-flows` reads it, EIPs alone."""
+    return "".join(_lines(dump))
+
+
+def _lines(dump: str) -> Iterator[str]:
+    wanted = {f"table={NUMBERS[name]}," for name in _TABLES}
+    for line in map(str.strip, dump.splitlines()):
+        if any(table in line for table in wanted) and "priority=100" in line:
+            yield line.replace(" actions=", ",actions=") + "\n"
+
+
+def os_ken_messages(flows: Sequence[Flow]) -> float | None:
+    """Seconds that os-ken takes to encode as many flow mods of such a kind; None: it is not installed."""
+    try:
+        from os_ken.ofproto import ofproto_v1_5, ofproto_v1_5_parser
+    except ImportError:
+        return None
+
+    class Datapath:
+        ofproto = ofproto_v1_5
+        ofproto_parser = ofproto_v1_5_parser
+
+    parser, begun = ofproto_v1_5_parser, time.perf_counter()
+    for number, one in enumerate(flows):
+        match = parser.OFPMatch(metadata=1, eth_type=0x0800, ipv4_dst=number)
+        acts = [parser.OFPActionSetField(metadata=1), parser.NXActionResubmitTable(table_id=3)]
+        inst = [parser.OFPInstructionActions(ofproto_v1_5.OFPIT_APPLY_ACTIONS, acts)]
+        mod = parser.OFPFlowMod(Datapath, cookie=one.cookie, table_id=one.table, priority=100, match=match, instructions=inst)
+        mod.serialize()
+    return time.perf_counter() - begun
