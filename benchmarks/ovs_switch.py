@@ -8,8 +8,9 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -225,19 +226,15 @@ def _lines(dump: str) -> Iterator[str]:
 def os_ken_messages(flows: Sequence[Flow]) -> float | None:
     """Seconds that os-ken takes to encode as many flow mods of such a kind; None: it is not installed."""
     try:
-        from os_ken.ofproto import ofproto_v1_5, ofproto_v1_5_parser
+        ofproto: Any = import_module("os_ken.ofproto.ofproto_v1_5")
+        parser: Any = import_module("os_ken.ofproto.ofproto_v1_5_parser")
     except ImportError:
         return None
-
-    class Datapath:
-        ofproto = ofproto_v1_5
-        ofproto_parser = ofproto_v1_5_parser
-
-    parser, begun = ofproto_v1_5_parser, time.perf_counter()
+    datapath, begun = SimpleNamespace(ofproto=ofproto, ofproto_parser=parser), time.perf_counter()
     for number, one in enumerate(flows):
         match = parser.OFPMatch(metadata=1, eth_type=0x0800, ipv4_dst=number)
         acts = [parser.OFPActionSetField(metadata=1), parser.NXActionResubmitTable(table_id=3)]
-        inst = [parser.OFPInstructionActions(ofproto_v1_5.OFPIT_APPLY_ACTIONS, acts)]
-        mod = parser.OFPFlowMod(Datapath, cookie=one.cookie, table_id=one.table, priority=100, match=match, instructions=inst)
+        inst = [parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, acts)]
+        mod = parser.OFPFlowMod(datapath, cookie=one.cookie, table_id=one.table, priority=100, match=match, instructions=inst)
         mod.serialize()
     return time.perf_counter() - begun

@@ -84,7 +84,7 @@ def test_the_worked_example(cache: Path, backend: str) -> None:
     assert len(report.checks) == 10
     assert report.failover_ms is not None
     assert report.failover_ms < 1500
-    machines = {"host", "client", "nginx-master", "nginx-slave", "outsider"} | ({"router"} if backend == "nftables" else set())
+    machines = {"host", "client", "nginx-master", "nginx-slave", "outsider", *(["router"] if backend == "nftables" else [])}
     assert machines <= set(report.namespaces)
     assert any("MMM" in line and "sss" in line for line in said)
     assert picture(list(report.namespaces.values()), cache) == before

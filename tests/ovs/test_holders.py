@@ -13,6 +13,7 @@ from vipnet.intents import VipBinding
 from vipnet.testing import Answer, Frame, SystemNetwork, SystemTests
 from vipnet.testing.probe import OUTSIDE
 from vipnet.testing.promises import EIP, VIP, B, C, settle, within
+from vipnet.testing.real import RealProbe
 from vipnet_ovs.agent import Agent
 from vipnet_ovs.switch import Switch
 
@@ -58,13 +59,14 @@ class TestHolders(SystemTests):
 
     def test_without_an_agent_every_member_gets_a_copy(self, network: SystemNetwork) -> None:
         settle(network)
+        probe = network.probe
         assert isinstance(network.system, OvsSystem)
+        assert isinstance(probe, RealProbe)
         network.backend.close()  # and with it the agent
         try:
             assert not _is_watched(network.system.switch.rundir / "vipnet0.mgmt")
             for server in ("b", "a"):
-                node = network.probe.node(server)  # type: ignore[attr-defined]
-                other = network.probe.node("a" if server == "b" else "b")  # type: ignore[attr-defined]
+                node, other = probe.node(server), probe.node("a" if server == "b" else "b")
                 other.run("ip", "address", "del", f"{VIP}/32", "dev", "eth0", check=False)
                 node.run("ip", "address", "add", f"{VIP}/32", "dev", "eth0")  # and nobody is told
                 assert within(0.05, partial(_answers, network, server))

@@ -177,17 +177,17 @@ class _Moved:
 
     def is_exact(self) -> bool:
         """Whether what was counted is what arrived."""
-        return (self.counted.rx, self.counted.tx) == (_packets(self.arrived), _packets(self.left))
+        return (self.counted.rx, self.counted.tx) == (_arrivals(self.arrived), _arrivals(self.left))
 
     def check(self) -> None:
         """Fail where it is not."""
         assert all((*self.arrived.values(), *self.left.values())), f"{self.arrived} {self.left}"
-        assert self.counted.rx == _packets(self.arrived), f"{self.arrived}"
-        assert self.counted.tx == _packets(self.left), f"{self.left}"
+        assert self.counted.rx == _arrivals(self.arrived), f"{self.arrived}"
+        assert self.counted.tx == _arrivals(self.left), f"{self.left}"
         assert not self.counted.lost
 
 
-def _packets(counted: Mapping[str, int]) -> WireCount:
+def _arrivals(counted: Mapping[str, int]) -> WireCount:
     return WireCount(sum(counted.values()), PACKET * sum(counted.values()))
 
 

@@ -110,6 +110,10 @@ class _Stream:
         except OSError:
             self.ended = now
 
+    def is_answered(self) -> bool:
+        """Whether nothing more is to come."""
+        return bool(self.ended) or self.echoed == len(self._sent_at)
+
     def _read(self, now: int) -> None:
         with suppress(BlockingIOError):
             got = self.connection.recv(65536)
@@ -171,7 +175,7 @@ class _Ticker:
         patience = max(_PATIENCE, 2 * max((flow.delay for flow in self.flows), default=0))
         while time.time_ns() - max(self.sent_at[-1], *(flow.last for flow in self.flows)) < patience:
             self.step()
-            if all(flow.got[-1] for flow in self.flows):
+            if all(flow.got[-1] for flow in self.flows) and all(stream.is_answered() for stream in self.streams):
                 return
             time.sleep(0.001)
 
