@@ -26,6 +26,7 @@ _FEW: Final = 20_000
 def cold(report: Report, eips: int, repeats: int) -> None:
     """From intents to committed, into the pipeline without EIPs; ovs-ofctl with the same flows; the switch with our bytes."""
     times: dict[str, list[float]] = {name: [] for name in ("vipnet", "compile", "floor", "bundle", "add-flows")}
+    lines = ""
     with Scene() as scene:
         for repeat in range(repeats):
             report.calibrate()
