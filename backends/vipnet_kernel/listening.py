@@ -12,10 +12,12 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from vipnet.errors import DataplaneError
+from vipnet.sightings import Advertised, Announced, Answered, Sighting
 
-__all__ = ["Advertisement", "Answer", "Claim", "Heard", "Listener"]
+__all__ = ["Advertisement", "Answer", "Claim", "Heard", "Listener", "sighting_of"]
 
 _ALL, _ARP, _IPV4, _IPV6 = 0x0003, 0x0806, 0x0800, 0x86DD
 _VRRP, _ICMPV6, _NA = 112, 58, 136
@@ -176,3 +178,16 @@ def _attach(listening: socket.socket) -> None:
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in _PROGRAM)
     buffer = ctypes.create_string_buffer(code, len(code))
     listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", len(_PROGRAM), ctypes.addressof(buffer)))
+
+
+def sighting_of(heard: Heard) -> Sighting:
+    """What is heard, in the core's words."""
+    match heard:
+        case Claim(device, mac, ip, version):
+            return Announced(device=device, mac=mac.hex(":"), ip=ip, version=version)
+        case Answer(device, mac, ip):
+            return Answered(device=device, mac=mac.hex(":"), ip=ip)
+        case Advertisement(device, mac, ips, interval, priority):
+            return Advertised(device=device, mac=mac.hex(":"), ips=ips, interval=interval, priority=priority)
+        case _:
+            assert_never(heard)

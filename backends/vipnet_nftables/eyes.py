@@ -16,9 +16,9 @@ from contextlib import ExitStack, suppress
 from typing import ClassVar, Protocol, TypeVar, assert_never
 
 from vipnet.errors import DataplaneError
-from vipnet.sightings import Advertised, Announced, Answered, Appeared, Changed, Eyes, Overrun, Sighting, Vanished
+from vipnet.sightings import Appeared, Changed, Eyes, Overrun, Sighting, Vanished
 from vipnet_kernel.arrivals import Arrivals
-from vipnet_kernel.listening import Advertisement, Answer, Claim, Heard, Listener
+from vipnet_kernel.listening import Listener, sighting_of
 from vipnet_kernel.multicast import (
     ROUTE_GROUPS,
     RULESET_GROUPS,
@@ -108,7 +108,7 @@ class NftablesEyes(Eyes):
             if self._frames.fileno() in ready:
                 rested = time.monotonic()
                 for heard in self._frames.read():
-                    sighting = _sighting(heard)
+                    sighting = sighting_of(heard)
                     told.pop(sighting, None)  # the last of them counts
                     told[sighting] = None
             for sighting in told:
@@ -227,18 +227,6 @@ class NftablesEyes(Eyes):
         return any(pattern.fullmatch(link.name) for pattern in named) or (
             link.master != 0 and (master is None or names.BRIDGE.fullmatch(master.name) is not None)
         )
-
-
-def _sighting(heard: Heard) -> Sighting:
-    match heard:
-        case Claim(device, mac, ip, version):
-            return Announced(device=device, mac=mac.hex(":"), ip=ip, version=version)
-        case Answer(device, mac, ip):
-            return Answered(device=device, mac=mac.hex(":"), ip=ip)
-        case Advertisement(device, mac, ips, interval, priority):
-            return Advertised(device=device, mac=mac.hex(":"), ips=ips, interval=interval, priority=priority)
-        case _:
-            assert_never(heard)
 
 
 class _Closable(Protocol):

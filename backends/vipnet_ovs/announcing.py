@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -9,9 +10,7 @@ from vipnet_ovs import fields, frames
 from vipnet_ovs.blanks import number_in
 from vipnet_ovs.entries import Entry
 from vipnet_ovs.flows import Flow, goto, load
-from vipnet_ovs.names import mac_number
 from vipnet_ovs.pipeline import NUMBERS
-from vipnet_ovs.routers import uplink_mac
 from vipnet_ovs.switch import Switch
 from vipnet_ovs.wire import actions, messages, oxm
 
@@ -60,5 +59,5 @@ def _questions(flows: Iterable[Flow], ports: dict[int, int]) -> Iterator[tuple[b
         at = flow.instructions.find(_GATEWAY) if flow.table == _NEXT_HOP else -1
         uplink = _uplink(flow.match)
         if at >= 0 and uplink in ports:
-            gateway, mac = int.from_bytes(flow.instructions[at + 8 : at + 12]), mac_number(uplink_mac(uplink - 1)).to_bytes(6)
+            gateway, mac = int.from_bytes(flow.instructions[at + 8 : at + 12]), b"\x02" + secrets.token_bytes(5)
             yield messages.packet_out(frames.arp_probe(mac, gateway), actions.output(ports[uplink])), False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from vipnet.errors import DataplaneError
 from vipnet.evidence import Finding, Location
 from vipnet.intents import EipMapping, Intent, Released, VipBinding
 from vipnet.plan import Plan, TargetPlan
+from vipnet.sightings import Eyes, Sighting
 from vipnet.views import Counters
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.linklist import list_links
@@ -29,6 +31,7 @@ from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.database import Database, Reading
 from vipnet_ovs.entries import FLOWS, PORTS, Entry, Plug
 from vipnet_ovs.evidence import find, held_by
+from vipnet_ovs.eyes import OvsEyes
 from vipnet_ovs.jsonrpc import gather
 from vipnet_ovs.metering import Mapped, is_counter, mapped, unmapped
 from vipnet_ovs.releasing import flush_connections
@@ -69,7 +72,9 @@ class OvsBackend(Backend[Entry]):
         bridge: str = options.get("bridge", "vipnet0")
         remote: str = options.get("database", _DATABASE)
         datapath: str = options.get("datapath", "netdev")
-        self._database = Database(remote, bridge, datapath=datapath, existing=options.get("existing", False))
+        existing: bool = options.get("existing", False)
+        self._new_database = partial(Database, remote, bridge, datapath=datapath, existing=existing)
+        self._database = self._new_database()
         self._path = Path(remote.removeprefix("unix:")).parent / f"{bridge}.mgmt"
         self._switch = Switch(self._path)
         self._agent: Agent | None = None
@@ -140,6 +145,10 @@ class OvsBackend(Backend[Entry]):
             self._switch.clear()
             self._database.drop_bridge()
             self._looked_at_ports()
+
+    def watch(self, report: Callable[[Sighting], None]) -> Eyes:
+        """See who claims addresses, devices come and go, and the switch change."""
+        return OvsEyes(self._host, self._new_database(), self._path, report)
 
     def changed(self) -> bool:
         """Whether our ports, the mark of who programmed last, or the number of flows of a table is another."""

@@ -8,7 +8,6 @@ from typing import Final
 
 from vipnet.errors import DataplaneError
 from vipnet.intents import Uplink, UplinkSwitching, VpcRouting
-from vipnet.model import mac_of
 from vipnet_kernel.names import check_device
 from vipnet_ovs import fields
 from vipnet_ovs.entries import Entry, Plug
@@ -104,7 +103,7 @@ def _next_hops(uplink: Uplink, made: Maker) -> Iterator[Flow]:
 def _masquerade(uplink: Uplink, made: Maker) -> Iterator[Flow]:
     if uplink.address is None:
         raise DataplaneError(f"uplink {uplink.name} is to masquerade but has no address; add address to [uplinks.{uplink.name}]")
-    number, ip, mac = uplink.index + 1, uplink.address[0], mac_number(uplink_mac(uplink.index))
+    number, ip, mac = uplink.index + 1, uplink.address[0], mac_number(uplink_mac(uplink.address[0]))
     shared = nat("masqueraded", zone=MASQUERADE_ZONE, to=actions.Nat("src", ip))
     yield made("masqueraded", 100, {**IP, oxm.IPV4_SRC: TRANSIT}, shared)
     out = (load(fields.INSIDE, 1), load(fields.UPLINK, number), load(oxm.ETH_SRC, mac), goto("public"))
@@ -115,6 +114,6 @@ def _masquerade(uplink: Uplink, made: Maker) -> Iterator[Flow]:
     yield made("public", 100, {**IP, oxm.IPV4_DST: ip}, *back)
 
 
-def uplink_mac(index: int) -> str:
+def uplink_mac(ip: int) -> str:
     """The MAC of an uplink's own address: the same after a rebuild, so that the upstream's ARP entry stays right."""
-    return mac_of(uplink_id(index))
+    return f"02:76:{ip.to_bytes(4).hex(':')}"

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.root
 VIP = "192.168.7.246"
 _CONFIG = """
 store = "memory:"
-backend = "nftables"
-[backends.nftables]
-namespace = "{host}"
+backend = "{backend}"
+[backends.{backend}]
+{options}
 """
 
 
@@ -61,12 +61,13 @@ class Cloud:
         return [event for event in self.seen.events if event.object == "vip g"]
 
 
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
+@pytest.fixture(params=["nftables", "ovs"])
+def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(prefix="wlab"))
         config = lab.root / "vipnet.toml"
-        config.write_text(_CONFIG.format(host=lab.host))
+        options = "\n".join(f'{name} = "{value}"' for name, value in lab.options(request.param).items())
+        config.write_text(_CONFIG.format(backend=request.param, options=options))
         controller = stack.enter_context(Controller.open(config))
         stack.callback(clear, controller.backend)
         controller.vpcs.create("prod", "192.168.0.0/16", external_access_mode="none")
