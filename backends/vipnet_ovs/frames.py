@@ -40,6 +40,8 @@ def time_exceeded(frame: bytes, source: bytes) -> bytes | None:
 
 def _exceeded4(packet: bytes, source: bytes) -> bytes | None:
     header = (packet[0] & 15) * 4
+    if len(packet) < header + 8:
+        return None
     fragment, protocol = int.from_bytes(packet[6:8]) & 0x1FFF, packet[9]
     if fragment or packet[12] >= 224 or (protocol == 1 and packet[header] not in (0, 8)):  # RFC 1122 3.2.2
         return None
@@ -50,7 +52,7 @@ def _exceeded4(packet: bytes, source: bytes) -> bytes | None:
 
 
 def _exceeded6(packet: bytes, source: bytes) -> bytes | None:
-    if packet[24] == 0xFF or (packet[6] == 58 and packet[40] < 128):  # RFC 4443 2.4
+    if len(packet) < 48 or packet[24] == 0xFF or (packet[6] == 58 and packet[40] < 128):  # RFC 4443 2.4
         return None
     body = struct.pack("!BBHI", 3, 0, 0, 0) + packet[: 40 + min(int.from_bytes(packet[4:6]), _QUOTED6 - 40)]
     pseudo = source + packet[8:24] + struct.pack("!IHBB", len(body), 0, 0, 58)
