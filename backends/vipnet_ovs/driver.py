@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +37,7 @@ from vipnet_ovs.eyes import OvsEyes
 from vipnet_ovs.jsonrpc import gather
 from vipnet_ovs.metering import Mapped, is_counter, mapped, unmapped
 from vipnet_ovs.releasing import flush_connections
-from vipnet_ovs.switch import PATIENCE, Switch, poke
+from vipnet_ovs.switch import PATIENCE, State, Switch, poke
 from vipnet_ovs.wire.connection import Connection
 
 __all__ = ["OvsBackend"]
@@ -159,6 +161,25 @@ class OvsBackend(Backend[Entry]):
             self._seqno = self._database.seqno()
         return known.bridge and (self._switch.state is None or self._switch.looked() != self._switch.state)
 
+    def stamp(self) -> str:
+        """Name our ports, who programmed last, and the number of flows of each table, as last seen."""
+        known = self._known
+        if known is None or (known.bridge and self._switch.state is None):
+            return ""
+        return _stamp(known, self._switch.state)
+
+    def adopt(self, stamp: str) -> bool:
+        """Take ports and flows for known if they are as stamped; what somebody modified in place is not noticed."""
+        with suppress(DataplaneError):
+            reading = self._ports()
+            state = self._switch.looked() if reading.bridge else None
+            if _stamp(reading, state) != stamp:
+                return False
+            self._known, self._seqno = reading, self._database.seqno()
+            self._switch.trust(state)
+            return True
+        return False
+
     def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
         """Ask the switch what the flows of each EIP have counted, when it has gathered that from its datapath."""
         return self._counted(mapped(mappings))
@@ -243,6 +264,12 @@ class OvsBackend(Backend[Entry]):
             refused = send(self._handles, self._host, [SwitchOffIpv6(device), up])
             if refused:
                 raise DataplaneError(f"{device} cannot be set up: {next(iter(refused.values()))}")
+
+
+def _stamp(reading: Reading, state: State | None) -> str:
+    ports = sorted(reading.plugs), sorted(reading.numbers.items()), sorted(reading.down), reading.bridge
+    flows = None if state is None else (state.marker, sorted(state.counts.items()))
+    return blake2b(repr((ports, flows)).encode(), digest_size=16).hexdigest()
 
 
 def _ordered(plan: Plan[Entry]) -> list[TargetPlan[Entry]]:

@@ -152,6 +152,10 @@ class Switch:
             self._intact = self._without_fixed({(row.table, row.priority, row.match): row for row in self._rows(cookie=OURS)})
         return self._intact
 
+    def trust(self, state: State | None) -> None:
+        """Take it for known that it is whole, being in a state that somebody left it in."""
+        self._intact, self.state = state is not None, state
+
     def took(self, marker: int) -> None:
         """Take notice that a bundle was carried out."""
         self._intact = True

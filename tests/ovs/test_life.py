@@ -66,6 +66,20 @@ class TestLife(SystemTests):
             assert network.backend.changed()
             converge(network.backend, network.scene)
 
+    def test_another_process_knows_what_this_one_left(self, network: SystemNetwork) -> None:
+        settle(network)
+        system, stamp = _system(network), network.backend.stamp()
+        assert stamp
+        other = OvsBackend(system.context())
+        assert other.changed()
+        assert other.adopt(stamp)
+        assert not other.changed()
+        _ofctl(system, "vipnet0", "del-flows", "table=1,arp")
+        assert not other.adopt(stamp)
+        other.close()
+        converge(network.backend, network.scene)
+        assert network.backend.stamp() not in ("", stamp)
+
     def test_bridges_and_ports_of_others_stay(self, network: SystemNetwork) -> None:
         system = _system(network)
         _vsctl(system, "add-br", "other0", "--", "set", "bridge", "other0", "datapath_type=netdev", "fail_mode=secure")
