@@ -214,7 +214,7 @@ class Plane:
 
     def disturbed(self, places: Collection[str], stamp: Callable[[], str]) -> frozenset[str]:
         """Which places are not as left, be it by this process or by the one that stamped what is installed."""
-        if not self._synced:
+        if not self._synced or self._drifted:
             return frozenset(places)
         if (found := self.backend.disturbed(places)) and (known := stamp()) and known != self.backend.stamp():
             self.backend.adopt(known)
