@@ -195,7 +195,7 @@ def test_what_is_refused_is_said_once_and_tried_again(path: Path, cloud: Control
         time.sleep(1.5)
         assert seen.words().count("repair-failed") == 1
         world.faults.refuse.clear()
-        assert within(5.0, lambda: key in one.backend.read())
+        assert within(20.0, lambda: key in one.backend.read())
 
 
 def test_what_cannot_be_watched_is_refused(path: Path, cloud: Controller) -> None:
