@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
@@ -212,7 +213,7 @@ def resident(pid: int) -> int:
 
 
 def text_of(dump: str) -> str:
-    """What `ovs-ofctl dump-flows --no-stats` prints, as `add-flows` reads it, EIPs alone."""
+    """What `ovs-ofctl dump-flows --no-stats` prints, as `add-flows` reads it: EIPs alone, without their meters."""
     return "".join(_lines(dump))
 
 
@@ -220,7 +221,7 @@ def _lines(dump: str) -> Iterator[str]:
     wanted = {f"table={NUMBERS[name]}," for name in _TABLES}
     for line in map(str.strip, dump.splitlines()):
         if any(table in line for table in wanted) and "priority=100" in line:
-            yield line.replace(" actions=", ",actions=") + "\n"
+            yield re.sub(r"meter:\d+,", "", line).replace(" actions=", ",actions=") + "\n"
 
 
 def os_ken_messages(flows: Sequence[Flow]) -> float | None:

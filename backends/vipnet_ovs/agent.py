@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 
 from vipnet.errors import DataplaneError
 from vipnet_ovs import fields, frames
+from vipnet_ovs.announcing import announcements
+from vipnet_ovs.entries import Entry
 from vipnet_ovs.flows import CONTROLLER, goto, load
 from vipnet_ovs.names import OURS
 from vipnet_ovs.pipeline import NUMBERS
@@ -60,7 +62,7 @@ class Agent(threading.Thread):
         self._socket = socket
         self._lock_file = socket.with_suffix(".vipnet")
         self._ended = threading.Event()
-        self._news: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[list[Entry]] = queue.SimpleQueue()
         self._due: list[tuple[float, bytes]] = []
         self._asked: dict[tuple[int, int], float] = {}
         self._told: dict[tuple[int, int, int], bytes] = {}
@@ -72,18 +74,23 @@ class Agent(threading.Thread):
         if self.is_alive():
             self.join()
 
-    def emit(self, message: bytes, *, repeated: bool) -> None:
-        """Send a message to the switch, once, or as often as announcements are made."""
-        now = time.monotonic()
-        for after in _REPEATS if repeated else (0.0,):
-            self._news.put((now + after, message))
+    def announce(self, created: list[Entry]) -> None:
+        """Tell the outside of what is created; of EIPs as often as announcements are made."""
+        self._news.put(created)
 
     def run(self) -> None:
         """Serve until closed."""
         while not self._ended.is_set():
             with suppress(OSError, DataplaneError):
                 self._wait_for_turn()
+            with suppress(DataplaneError):  # another agent serves, but what is ours to tell is told by us
+                self._tell_outside()
             self._ended.wait(_PATIENCE)
+
+    def _tell_outside(self) -> None:
+        if self._due or not self._news.empty():
+            with Connection(self._socket) as connection:
+                self._send_due(connection)
 
     def _wait_for_turn(self) -> None:
         file = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -116,9 +123,10 @@ class Agent(threading.Thread):
         return 0.005 if self._due or not self._news.empty() else 0.05
 
     def _send_due(self, connection: Connection) -> None:
-        while not self._news.empty():
-            self._due.append(self._news.get())
         now = time.monotonic()
+        while not self._news.empty():
+            for message, repeated in announcements(connection, self._news.get()):
+                self._due += [(now + after, message) for after in (_REPEATS if repeated else (0.0,))]
         sent = [message for at, message in self._due if at <= now]
         if sent:
             self._due = [one for one in self._due if one[0] > now]

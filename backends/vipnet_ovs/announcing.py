@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vipnet_ovs import fields, frames
+from vipnet_ovs.asking import flows as dumped
 from vipnet_ovs.blanks import number_in
 from vipnet_ovs.entries import Entry
 from vipnet_ovs.flows import Flow, goto, load
 from vipnet_ovs.pipeline import NUMBERS
-from vipnet_ovs.switch import Switch
 from vipnet_ovs.wire import actions, messages, oxm
+from vipnet_ovs.wire.connection import Connection
 
-__all__ = ["announcements"]
+__all__ = ["announcements", "is_announced"]
 
 _ARP: Final = NUMBERS["uplink_arp"]
 _NEXT_HOP: Final = NUMBERS["next_hop"]
@@ -22,18 +23,21 @@ _GATEWAY: Final = b"\0\x19\0\x10" + fields.NEXT_HOP.part.header.to_bytes(4)
 """How the action begins that says which gateway packets go to."""
 
 
-def announcements(switch: Switch, created: Iterable[Entry]) -> list[tuple[bytes, bool]]:
-    """Messages for what is created: of EIPs, whether to be repeated; and questions for the gateways of uplinks."""
-    flows = [entry for entry in created if isinstance(entry, Flow) and entry.table in (_ARP, _NEXT_HOP)]
-    if not flows:
-        return []
-    ports = dict(_ports(switch))
+def is_announced(entry: Entry) -> bool:
+    """Whether the outside is to be told of an entry."""
+    return isinstance(entry, Flow) and entry.table in (_ARP, _NEXT_HOP)
+
+
+def announcements(connection: Connection, created: Iterable[Entry]) -> list[tuple[bytes, bool]]:
+    """Messages for what is created: of EIPs, to be repeated (true); and questions for the gateways of uplinks."""
+    flows = [entry for entry in created if isinstance(entry, Flow)]
+    ports = dict(_ports(connection))
     return [*_gratuitous(flows, ports), *_questions(flows, ports)]
 
 
-def _ports(switch: Switch) -> Iterator[tuple[int, int]]:
+def _ports(connection: Connection) -> Iterator[tuple[int, int]]:
     """The OpenFlow ports of uplinks, by index + 1."""
-    for row in switch.rows(table="uplink_out"):
+    for row in dumped(connection, table="uplink_out"):
         uplink = _uplink(row.match)
         if uplink and (number := number_in(row.table, row.instructions)):
             yield uplink, number

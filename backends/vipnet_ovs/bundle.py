@@ -25,6 +25,8 @@ from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, fl
 __all__ = ["carry_out", "touches_ports"]
 
 _OF_EIPS: Final = frozenset(NUMBERS[name] for name in ("uplink_arp", "public", "hairpin", "leave", "count_out", "arrived"))
+_MOST_METERS: Final = 262_144
+"""The highest number of a meter that the userspace datapath takes."""
 _NEIGHBOUR: Final = NUMBERS["neighbour"]
 
 
@@ -125,10 +127,16 @@ class _Change:
             if meters.get(number) != rate:
                 self._meters_to_add.append((number, rate))
             return number
-        taken = {*meters, *(number for number, _ in self._meters_to_add)}
-        number = lowest_free(taken)
+        number = self._free_meter(meters)
         self._meters_to_add.append((number, rate))
         return number
+
+    def _free_meter(self, meters: Mapping[int, int]) -> int:
+        """The one after the last; when numbers run out, the lowest that is free."""
+        last = self._meters_to_add[-1][0] if self._meters_to_add else max(meters, default=0)
+        if last < _MOST_METERS:
+            return last + 1
+        return lowest_free({*meters, *(number for number, _ in self._meters_to_add)})
 
     def _meter_of(self, flow: Flow) -> int:
         """The number of the meter that an installed flow has; 0: it is not there."""

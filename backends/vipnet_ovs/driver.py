@@ -25,7 +25,7 @@ from vipnet_kernel.handles import Handles
 from vipnet_kernel.linklist import list_links
 from vipnet_kernel.requests import RouteRequest, SwitchOffIpv6, send
 from vipnet_ovs.agent import Agent
-from vipnet_ovs.announcing import announcements
+from vipnet_ovs.announcing import is_announced
 from vipnet_ovs.asking import counted
 from vipnet_ovs.buffers import Buffers
 from vipnet_ovs.bundle import carry_out, touches_ports
@@ -212,13 +212,12 @@ class OvsBackend(Backend[Entry]):
 
     def _tell(self, step: TargetPlan[Entry]) -> None:
         """Announce EIPs that are answered for from now on, and ask for the gateways of uplinks."""
-        said = announcements(self._switch, step.create)
+        told = [entry for entry in step.create if is_announced(entry)]
         if step.create and self._agent is None:
             self._agent = Agent(self._path)
             self._agent.start()
-        if self._agent is not None:
-            for message, repeated in said:
-                self._agent.emit(message, repeated=repeated)
+        if self._agent is not None and told:
+            self._agent.announce(told)
 
     def connection(self) -> Connection:
         """The connection to the bridge by which it is programmed. Raises DataplaneError."""
