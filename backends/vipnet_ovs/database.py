@@ -48,10 +48,16 @@ class Database:
         self._remote, self._bridge, self._datapath, self._existing = remote, bridge, datapath, existing
         self._timeout = timeout
         self._idl: Any = None
+        self._last: tuple[int, Reading] | None = None
 
     def read(self) -> Reading:
-        """What is there now. Raises DataplaneError for a bridge of this name that is not ours."""
+        """What is there now, as far as it has arrived. Raises DataplaneError for a bridge of this name that is not ours."""
         self._refresh()
+        if self._last is None or self._last[0] != self._idl.change_seqno:
+            self._last = self._idl.change_seqno, self._read()
+        return self._last[1]
+
+    def _read(self) -> Reading:
         row = self._bridge_row()
         if row is None:
             return Reading((), {}, frozenset(), bridge=False)
@@ -104,7 +110,7 @@ class Database:
         """Close the connection."""
         if self._idl is not None:
             self._idl.close()
-            self._idl = None
+            self._idl = self._last = None
 
     def _refresh(self) -> None:
         if self._idl is None:
