@@ -178,12 +178,18 @@ def _refuse_to_read(_source: SqlSource, kind: type[Any]) -> None:
     pytest.fail(f"{kind.__name__} is read whole")
 
 
-def _known(_backend: DictBackend, _stamp: str) -> bool:
-    return True
+def _known(_backend: DictBackend, stamp: str) -> bool:
+    return stamp == "as left"
+
+
+def _as_left(_backend: DictBackend) -> str:
+    return "as left"
 
 
 def test_what_is_about_one_object_reads_no_table_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = DictBackend()
+    monkeypatch.setattr(DictBackend, "stamp", _as_left)  # of a backend without stamps each new process would look at all
+    monkeypatch.setattr(DictBackend, "adopt", _known)
     with opened(tmp_path / "s.db", backend, World(), by_key=False) as cloud:
         build(cloud)
         cloud.servers.create("a", nets=["v1n1"], groups=["g1"])
@@ -192,8 +198,7 @@ def test_what_is_about_one_object_reads_no_table_whole(tmp_path: Path, monkeypat
     monkeypatch.setattr("vipnet.stored._WORTH", 0)
     monkeypatch.setattr("vipnet.stored._FEW", 0)
     monkeypatch.setattr("vipnet.sqlsource.SqlSource.all", _refuse_to_read)
-    monkeypatch.setattr("vipnet.plane.repair_plan", None)  # of a backend without stamps each new process would look at all
-    monkeypatch.setattr(DictBackend, "adopt", _known)
+    monkeypatch.setattr("vipnet.plane.repair_plan", None)
     for verb in ONE_AT_A_TIME.values():
         with opened(tmp_path / "s.db", backend, World(), by_key=True) as cloud:
             assert verb(cloud)

@@ -186,6 +186,7 @@ class Backend(ABC, Generic[E]):
     def stamp(self) -> str:
         """Name the present state of what is installed so that `adopt`, in another process, can tell whether it still is.
 
+        The core adds its own release and the configuration; a backend that is released by itself adds its own version.
         Asked after a change or a resync is complete; "" when nothing can be told. Cheap.
         """
         return ""
@@ -193,6 +194,15 @@ class Backend(ABC, Generic[E]):
     def adopt(self, stamp: str) -> bool:  # noqa: ARG002 -- for those that override it
         """Take what is installed for known if it still is as another process stamped it; False when it is not, or unknown."""
         return False
+
+    def unnoticed(self, expected: Mapping[str, E]) -> dict[str, E]:
+        """Return what is installed of things whose changes neither `adopt` nor `changed` notices, and of those alone: what is
+        expected of others is returned as it is.
+
+        Asked for what a resync by an earlier process left, with entries of VPCs, subnets and uplinks. Raises DataplaneError.
+        Default: it notices all of it.
+        """
+        return dict(expected)
 
     def flush(self, released: Sequence[Released]) -> None:
         """Cut what still lives on addresses that left or moved: connections, neighbours. Verifies; idempotent."""

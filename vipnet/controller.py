@@ -67,10 +67,12 @@ class Controller(Keeper):
         """
         settings = config if isinstance(config, Config) else Config() if config is None else load_config(Path(config))
         settings = replace(settings, store=store or settings.store, backend=backend or settings.backend)
+        chosen = {**settings.backends.get(settings.backend, {}), **options}
+        settings = replace(settings, backends={**settings.backends, settings.backend: chosen})
         kind = load_backend(settings.backend)
         path = store_path(settings.store)
         context = BackendContext(
-            options={**settings.backends.get(settings.backend, {}), **options},
+            options=chosen,
             state=None if path is None else path.with_name(f"{path.name}.{settings.backend}.state"),
         )
         plane = kind(context)
@@ -129,7 +131,7 @@ class Controller(Keeper):
         """
         with self._exclusive(), naming(self._topology):
             with self._turn(finishes=False) as watcher:
-                known = self._is_as_left() or (not (self._pending or self._plane.quarantined) and self._plane.is_untouched())
+                known = not self._pending and self._plane.is_sound(self._topology, self._store.stamp)
                 look = self._resync if watcher is None else self._compare
                 plan, aside = (_NOTHING, []) if known and not audit else look()
                 begun = self._ask() if watcher is not None and (plan or aside) else None

@@ -39,7 +39,7 @@ from vipnet.model import (
 )
 from vipnet.topology import Topology
 
-__all__ = ["Scope", "all_scopes", "derive", "released", "scopes_of"]
+__all__ = ["Scope", "all_scopes", "derive", "released", "scopes_of", "wide_scopes"]
 
 
 class Scope(NamedTuple):
@@ -54,12 +54,17 @@ _UPLINKS = Scope("uplinks", "")
 
 def all_scopes(topology: Topology) -> Iterator[Scope]:
     """Every scope of a topology."""
-    yield _UPLINKS
-    yield from (Scope("vpc", vpc.id) for vpc in topology.all(Vpc))
-    yield from (Scope("network", network.id) for network in topology.all(Network))
+    yield from wide_scopes(topology)
     yield from (Scope("port", nic.id) for nic in topology.all(Nic))
     yield from (Scope("vip", vip.id) for vip in topology.all(Vip))
     yield from (Scope("eip", eip.id) for eip in topology.all(Eip))
+
+
+def wide_scopes(topology: Topology) -> Iterator[Scope]:
+    """The scopes that are no single server's, group's or EIP's."""
+    yield _UPLINKS
+    yield from (Scope("vpc", vpc.id) for vpc in topology.all(Vpc))
+    yield from (Scope("network", network.id) for network in topology.all(Network))
 
 
 def scopes_of(topology: Topology, things: Iterable[Thing]) -> set[Scope]:

@@ -73,7 +73,7 @@ class Keeper(Committer):
             if self._store.watcher() is not None:  # another process repairs
                 return Mended(Plan())
             if places is None or self._pending:
-                known = not (hidden or self._pending or self._plane.quarantined) and self._plane.is_known(self._store.stamp)
+                known = not (hidden or self._pending) and self._plane.is_sound(self._topology, self._store.stamp)
                 plan, aside = (Plan(), []) if known else self._resync()
                 return Mended(plan, tuple(aside))
             drifted = self._plane.disturbed(places, self._store.stamp) | frozenset(hidden)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
 from typing import Any
 
 from vipnet.accounts import Closing
 from vipnet.backend import Backend
+from vipnet.bulk import uncollected
 from vipnet.config import Config
 from vipnet.derive import Scope, derive, released
 from vipnet.errors import DataplaneError
@@ -30,6 +33,7 @@ from vipnet.reconcile import (
     recheck_plan,
     repair_plan,
     resync_plan,
+    unnoticed_plan,
 )
 from vipnet.store import Pending
 from vipnet.topology import Topology
@@ -58,9 +62,11 @@ class Plane:
         self.backend = backend
         self.quarantined: tuple[Quarantined, ...] = ()
         self._config = config
+        self._form = _form(backend, config)
         self._progress = progress
         self._synced = False
         self._drifted = False
+        self._is_inherited = False
 
     def require_usable(self) -> None:
         """Raise DataplaneError where the backend cannot be used."""
@@ -138,7 +144,8 @@ class Plane:
 
     def stamp(self) -> str:
         """Name what is installed, for other processes; "" while they are to look, or to try again what was set aside."""
-        return "" if self.quarantined else self.backend.stamp()
+        stamp = "" if self.quarantined else self.backend.stamp()
+        return f"{self._form} {stamp}" if stamp else ""
 
     def is_known(self, stamp: Callable[[], str]) -> bool:
         """Whether what is installed surely is what was left, by this process or by the one that stamped it.
@@ -149,8 +156,26 @@ class Plane:
             return False
         if self.is_untouched():
             return True
-        self._synced = self.backend.adopt(stamp())
+        self._synced = self._adopt(stamp())
         return self._synced
+
+    def is_sound(self, topology: Topology, stamp: Callable[[], str]) -> bool:
+        """Whether nothing is set aside and what is installed is known, also what another process left: of that even those
+        things are compared that the backend would not notice. Raises DataplaneError."""
+        if self.quarantined or not self.is_known(stamp):
+            return False
+        if self.backend.notices_all or not self._is_inherited:
+            return True
+        self.require_usable()
+        self._drifted = bool(unnoticed_plan(self.backend, self._config, topology))
+        self._is_inherited = self._drifted
+        return not self._drifted
+
+    def _adopt(self, stamp: str) -> bool:
+        """Take what is installed for known if it is as stamped, and was compiled as this process would."""
+        form, _, inner = stamp.partition(" ")
+        self._is_inherited = form == self._form and self.backend.adopt(inner)
+        return self._is_inherited
 
     def is_untouched(self) -> bool:
         """Whether nobody came after this process, as far as the backend notices."""
@@ -165,7 +190,8 @@ class Plane:
     def compared(self, topology: Topology) -> tuple[Plan[Any], list[Quarantined]]:
         """The plan between what should be and what is installed, and what the backend cannot keep."""
         self._progress("comparing with the data plane")
-        plan, aside = resync_plan(self.backend, self._config, topology)
+        with uncollected():
+            plan, aside = resync_plan(self.backend, self._config, topology)
         self._drifted = bool(plan)  # the backend has seen it now and will call it unchanged, and still it is to be repaired
         return plan, aside
 
@@ -175,16 +201,17 @@ class Plane:
         self._progress("comparing with the data plane, programming what differs")
         self._synced = False  # until the end: the backend has then seen what is there, and would call a half unchanged
         came = self._came(topology, pending)
-        plan, found = repair_plan(self.backend, self._config, topology, came)
-        self._check(plan)
-        steps, last = in_order(self.backend, plan)
-        found += program_what_can(self.backend, steps)
+        with uncollected():
+            plan, found = repair_plan(self.backend, self._config, topology, came)
+            self._check(plan)
+            steps, last = in_order(self.backend, plan)
+            found += program_what_can(self.backend, steps)
         self.backend.flush(_released(pending))
         self.backend.announce(came.values())
         self.backend.prepare()
         closing = self._closing(topology, pending)
         self.quarantined = tuple(_named(found, topology))
-        self._synced, self._drifted = True, False
+        self._synced, self._drifted, self._is_inherited = True, False, False
         return Programmed(plan, list(self.quarantined), closing, last)
 
     def _closing(self, topology: Topology, pending: Iterable[Pending]) -> Closing:
@@ -197,7 +224,8 @@ class Plane:
     def recheck(self, topology: Topology, places: Collection[str]) -> tuple[Plan[Any], list[Quarantined]]:
         """Make what is installed in some places what it should be; return what that took, and what was refused."""
         self.require_usable()
-        plan, found = recheck_plan(self.backend, self._config, topology, places)
+        with uncollected():
+            plan, found = recheck_plan(self.backend, self._config, topology, places)
         self._check(plan)
         aside = _named([*found, *program_what_can(self.backend, self.backend.steps(plan))], topology)
         self.quarantined = tuple(dict.fromkeys((*self.quarantined, *aside)))
@@ -216,8 +244,8 @@ class Plane:
         """Which places are not as left, be it by this process or by the one that stamped what is installed."""
         if not self._synced or self._drifted:
             return frozenset(places)
-        if (found := self.backend.disturbed(places)) and (known := stamp()) and known != self.backend.stamp():
-            self.backend.adopt(known)
+        if (found := self.backend.disturbed(places)) and (known := stamp()) and known != self.stamp():
+            self._adopt(known)
             return self.backend.disturbed(places)
         return found
 
@@ -243,6 +271,13 @@ class Plane:
             return None
         self.require_usable()
         return self.backend.counters(mappings).get(eip.id)
+
+
+def _form(backend: Backend[Any], config: Config) -> str:
+    """What decides how a model is programmed, beside the model: this release, and the configuration."""
+    tables = (config.uplinks, config.classic, config.backends.get(backend.name, {}))
+    decisive = (version("vipnet"), backend.name, config.host, *(sorted(table.items()) for table in tables))
+    return sha256(repr(decisive).encode()).hexdigest()[:16]
 
 
 def _released(pending: Iterable[Pending]) -> list[Released]:

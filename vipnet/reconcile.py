@@ -12,7 +12,7 @@ from typing import Any
 
 from vipnet.backend import Backend, needs
 from vipnet.config import Config
-from vipnet.derive import all_scopes, derive, released, scopes_of
+from vipnet.derive import all_scopes, derive, released, scopes_of, wide_scopes
 from vipnet.errors import DataplaneError, OwnedError
 from vipnet.intents import Intent, Released
 from vipnet.plan import Plan, TargetPlan, diff
@@ -31,6 +31,7 @@ __all__ = [
     "recheck_plan",
     "repair_plan",
     "resync_plan",
+    "unnoticed_plan",
 ]
 
 
@@ -156,6 +157,12 @@ def resync_plan(backend: Backend[Any], config: Config, topology: Topology) -> tu
     """Compare everything that should be installed with everything that is: O(all)."""
     desired, aside = compile_all(backend, derive(topology, config, all_scopes(topology)))
     return diff(backend.audit(desired), desired), aside
+
+
+def unnoticed_plan(backend: Backend[Any], config: Config, topology: Topology) -> Plan[Any]:
+    """Compare what is installed for VPCs, subnets and uplinks, as far as the backend does not notice its changes: O(subnets)."""
+    desired, _ = compile_all(backend, derive(topology, config, wide_scopes(topology)))
+    return diff(backend.unnoticed(desired), desired)
 
 
 def recheck_plan(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vipnet.accounts import Closing
 from vipnet.backend import Backend
+from vipnet.bulk import uncollected
 from vipnet.config import Config
 from vipnet.errors import DataplaneError, InputParameterError, OwnedError, VipnetError
 from vipnet.model import Address
@@ -71,7 +72,8 @@ class Revisions(AllVerbs):
 
     def _load(self) -> None:
         self._world.progress("reading the store")
-        loaded = self._store.load()
+        with uncollected():
+            loaded = self._store.load()
         self._topology = loaded.topology
         self._revision = loaded.revision
         self._pending = list(loaded.pending)

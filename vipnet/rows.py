@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from vipnet.addresses import format_ip, ip_of
 from vipnet.model import Address, Thing
@@ -21,6 +21,7 @@ __all__ = [
     "columns_of",
     "decoded",
     "decoded_by_name",
+    "decoder",
     "encoded",
     "key_names",
     "key_of",
@@ -156,16 +157,36 @@ def columns_of(kind: type[Any]) -> tuple[str, ...]:
     return _SHAPES[kind][0]
 
 
-def decoded(kind: type[T], row: Iterable[Any]) -> T:
+def decoded(kind: type[T], row: Sequence[Any]) -> T:
     """The object of a row, whose values come in the order of `columns_of`."""
-    values = dict(zip(_SHAPES[kind][0], row, strict=True))
-    _, addresses, flags = _SHAPES[kind]
-    for name, _ in addresses:
-        if values[name] is not None:
-            values[name] = ip_of(values[name])
-    for name in flags:  # SQLite has no booleans
-        values[name] = bool(values[name])
-    return kind(**values)
+    return decoder(kind)(row)
+
+
+def decoder(kind: type[T]) -> Callable[[Sequence[Any]], T]:
+    """What makes objects of rows as `decoded` does, for very many of them.
+
+    Fields are set by their slots: the class's own way, which is for objects that nobody has checked, takes twice as long.
+    """
+    return cast("Callable[[Sequence[Any]], T]", _decoder(cast(Any, kind)))
+
+
+@functools.cache
+def _decoder(kind: Any) -> Callable[[Sequence[Any]], Any]:
+    names, addresses, flags = _SHAPES[kind]
+    slots = [getattr(kind, name).__set__ for name in names]
+    turned: list[tuple[int, Callable[[Any], Any]]] = [(names.index(name), ip_of) for name, _ in addresses]
+    turned += [(names.index(name), bool) for name in flags]  # SQLite has no booleans
+
+    def make(row: Sequence[Any]) -> Any:
+        thing = object.__new__(kind)
+        for put, value in zip(slots, row, strict=True):
+            put(thing, value)
+        for at, turn in turned:
+            if row[at] is not None:
+                slots[at](thing, turn(row[at]))
+        return thing
+
+    return make
 
 
 def key_of(thing: Thing) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -15,12 +15,15 @@ from vipnet.errors import ConflictError, InputParameterError
 from vipnet.ipam import AddressPool
 from vipnet.model import Address, Network, Thing
 from vipnet.pools import VRIDS, ranges_of
-from vipnet.rows import columns_of, decoded, table_name
+from vipnet.rows import columns_of, decoded, decoder, table_name
 from vipnet.tables import PoolKey
 
 __all__ = ["SqlSource", "read_all", "usable"]
 
 T = TypeVar("T", bound=Thing)
+
+_AT_ONCE: Final = 10_000
+"""Rows that the driver is asked for together."""
 
 
 class SqlSource:
@@ -91,7 +94,9 @@ def usable(url: str) -> Generator[None, None, None]:
 
 def read_all(sql: Connection, kind: type[T]) -> list[T]:
     """Read all objects of a kind."""
-    return [decoded(kind, row) for row in sql.execute(text(_select(kind)))]
+    make = decoder(kind)
+    rows = sql.execute(text(_select(kind)))
+    return [make(row) for some in rows.partitions(_AT_ONCE) for row in some]
 
 
 def _select(kind: type[Any]) -> str:

@@ -34,7 +34,7 @@ from vipnet.intents import Released
 from vipnet.model import Address, Network, Thing
 from vipnet.rows import decoded, decoded_by_name, encoded, key_of, make_schema
 from vipnet.sqlsource import SqlSource, read_all, usable
-from vipnet.statements import KEY, Statements
+from vipnet.statements import KEY, Statements, say
 from vipnet.store import Loaded, News, Outcome, Pending, StaleError
 from vipnet.topology import KINDS, Snapshot
 from vipnet.views import Counters
@@ -70,12 +70,15 @@ class SqlStore:
         self._path = path
         self._claim = None if path is None else Claim(path)
         self._seen: int | None = None
+        self._driver: Any = None
         self._url = url
         self.url = self._engine.url.render_as_string(hide_password=True)
         self._schema = make_schema()
-        self._say = Statements(self._schema)
+        self._say = Statements(self._schema, self._engine.dialect)
         self._bound: tuple[str, str] | None = None
         self._outlasts_power = True
+        event.listen(self._engine, "connect", self._connected)
+        event.listen(self._engine, "invalidate", self._disconnected)
         with self._transaction() as sql:
             self._check_version(sql)
 
@@ -96,10 +99,16 @@ class SqlStore:
             self._seen = None  # it may be done all the same: we must look, like at what another process did
             raise
 
+    def _connected(self, driver: Any, _record: Any) -> None:
+        self._driver = driver
+
+    def _disconnected(self, _driver: Any, _record: Any, _error: Any) -> None:
+        self._driver = None
+
     def _check_version(self, sql: Connection) -> None:
         if not inspect(sql).has_table("meta"):
             self._schema.metadata.create_all(sql)
-            sql.execute(self._say.meta_added, {"key": "schema", "value": str(SCHEMA_VERSION)})
+            say(sql, self._say.meta_added, {"key": "schema", "value": str(SCHEMA_VERSION)})
             return
         version = int(self._meta(sql).get("schema", "0"))
         if version > SCHEMA_VERSION:
@@ -111,7 +120,7 @@ class SqlStore:
             self._set_meta(sql, "schema", str(SCHEMA_VERSION))
 
     def _meta(self, sql: Connection) -> dict[str, str]:
-        return {row.key: row.value for row in sql.execute(self._say.meta)}
+        return dict(say(sql, self._say.meta).fetchall())
 
     def load(self) -> Loaded:
         if self._by_key:
@@ -152,7 +161,7 @@ class SqlStore:
         with self._transaction() as sql:
             if not self._checked_binding(sql, backend, host):
                 rows = [{"key": "backend", "value": backend}, {"key": "host", "value": host}]
-                sql.execute(self._say.meta_added, rows)
+                say(sql, self._say.meta_added, rows)
         self._bound = backend, host
 
     def lock(self) -> AbstractContextManager[None]:
@@ -174,13 +183,12 @@ class SqlStore:
 
     def _quickly(self, words: str) -> Any:
         """The first row of an answer of SQLite, outside any transaction."""
-        driver = self._engine.raw_connection()
+        if self._driver is None:
+            self._engine.raw_connection().close()  # back to the pool
         try:
-            return driver.cursor().execute(words).fetchone()
+            return cast(sqlite3.Connection, self._driver).execute(words).fetchone()
         except sqlite3.Error as error:
             raise OperationalError(words, (), error) from error
-        finally:
-            driver.close()
 
     def news(self, since: int, *, with_pending: bool) -> News | None:
         table, log = self._schema.revisions, self._schema.changes
@@ -215,29 +223,29 @@ class SqlStore:
         with self._transaction() as sql:
             if self._newest(sql) != pending.revision - 1:
                 raise StaleError
-            sql.execute(self._say.begun, row)
+            say(sql, self._say.begun, row)
             if row["logged"] and changes:
-                sql.execute(self._say.logged, _log(changes, pending.revision))
+                say(sql, self._say.logged, _log(changes, pending.revision))
             if pending.thorough:
                 self._set_meta(sql, _THOROUGH, str(pending.revision))
             self._write(sql, _begun(changes))
 
     def finish(self, revisions: Iterable[int], stamp: str, closing: Closing) -> None:
-        numbers, say = list(revisions), self._say
+        numbers, words = list(revisions), self._say
         with self._transaction(outlasts_power=False) as sql:  # else they are pending again, and what is programmed is gone, too
             if numbers:
-                if sum([sql.execute(say.programmed, {f"{KEY}id": number}).rowcount for number in numbers]):
+                if sum([say(sql, words.programmed, {f"{KEY}id": number}).rowcount for number in numbers]):
                     self._close_accounts(sql, closing, max(numbers))
-                free = sql.execute(say.left_for_good).all()
+                free = say(sql, words.left_for_good).fetchall()
                 self._write(sql, [Change(decoded(Address, row), None) for row in free])
-                sql.execute(say.left_to_rest)
+                say(sql, words.left_to_rest)
                 old = {"upto": max(numbers) - KEPT_REVISIONS}
-                sql.execute(say.log_forgotten, old)
-                sql.execute(say.revisions_forgotten, old)
+                say(sql, words.log_forgotten, old)
+                say(sql, words.revisions_forgotten, old)
             self._set_meta(sql, "stamp", stamp)
 
     def _newest(self, sql: Connection) -> int:
-        return sql.execute(self._say.newest).scalar_one() or 0
+        return say(sql, self._say.newest).fetchone()[0] or 0
 
     def account(self, eip_id: str) -> Account | None:
         with self._transaction() as sql:
@@ -265,8 +273,8 @@ class SqlStore:
             sql.execute(accounts.delete().where(accounts.c.eip_id == bindparam("gone")), [{"gone": id} for id in closing.gone])
 
     def _set_meta(self, sql: Connection, key: str, value: str) -> None:
-        if sql.execute(self._say.meta_changed, {f"{KEY}key": key, "value": value}).rowcount == 0:
-            sql.execute(self._say.meta_added, {"key": key, "value": value})
+        if say(sql, self._say.meta_changed, {f"{KEY}key": key, "value": value}).rowcount == 0:
+            say(sql, self._say.meta_added, {"key": key, "value": value})
 
     def cancel(self, changes: Sequence[Change], revision: int, reason: str) -> None:
         table, log = self._schema.revisions, self._schema.changes
@@ -312,27 +320,27 @@ class SqlStore:
         """One statement a kind and sort of change; deletes first, so that a key can be given on."""
         gone, come, moved = _sorted(changes)
         for kind, things in gone.items():
-            sql.execute(self._say.gone[kind], [_keyed(key_of(thing)) for thing in things])
+            say(sql, self._say.gone[kind], [_keyed(key_of(thing)) for thing in things])
         for kind, things in come.items():
             for at in range(0, len(things), _BATCH):
-                sql.execute(self._say.added[kind], [encoded(thing) for thing in things[at : at + _BATCH]])
+                say(sql, self._say.added[kind], [encoded(thing) for thing in things[at : at + _BATCH]])
         for kind, things in moved.items():
-            sql.execute(self._say.changed[kind], [{**encoded(thing), **_keyed(key_of(thing))} for thing in things])
+            say(sql, self._say.changed[kind], [{**encoded(thing), **_keyed(key_of(thing))} for thing in things])
         self._write_blocks(sql, blocks_of(_addresses(gone)), blocks_of(_addresses(come)))
 
     def _write_blocks(self, sql: Connection, gone: Mapping[Block, int], come: Mapping[Block, int]) -> None:
         for block in gone.keys() | come.keys():
             key = {"network_id": block.network_id, "version": block.version, "first": format_ip(block.version, block.first)}
             here = _keyed(key)
-            before = sql.execute(self._say.block, here).scalar()
-            bits = (0 if before is None else int.from_bytes(before, "little")) & ~gone.get(block, 0) | come.get(block, 0)
+            before = say(sql, self._say.block, here).fetchone()
+            bits = (0 if before is None else int.from_bytes(before[0], "little")) & ~gone.get(block, 0) | come.get(block, 0)
             values = {"bits": bits.to_bytes(512, "little")}
             if before is None:
-                sql.execute(self._say.block_added, key | values)
+                say(sql, self._say.block_added, key | values)
             elif bits:
-                sql.execute(self._say.block_changed, here | values)
+                say(sql, self._say.block_changed, here | values)
             else:
-                sql.execute(self._say.block_gone, here)
+                say(sql, self._say.block_gone, here)
 
     def close(self) -> None:
         self.release()
@@ -428,7 +436,8 @@ def _engine(url: str, *, begin: str = "BEGIN IMMEDIATE") -> Engine:
     # off because they begin too late: a read and a write of one transaction must see one state.
     # The path is handed over as it is: in a URL a `?` would end it.
     place = URL.create("sqlite", database=url.removeprefix("sqlite:///"))
-    engine = create_engine(place, poolclass=StaticPool, connect_args={"check_same_thread": False, "isolation_level": None})
+    options = {"check_same_thread": False, "isolation_level": None}
+    engine = create_engine(place, poolclass=StaticPool, paramstyle="named", connect_args=options)
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -437,7 +446,7 @@ def _engine(url: str, *, begin: str = "BEGIN IMMEDIATE") -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(sql: Connection) -> None:
-        sql.exec_driver_sql(begin)
+        sql.connection.cursor().execute(begin)
 
     del on_connect, on_begin  # registered by the decorators
     return engine

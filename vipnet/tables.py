@@ -6,8 +6,10 @@ million elastic IPs it was the smallest and the quickest; docs/design.md has the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from immutables import Map
@@ -129,8 +131,9 @@ class MemoryTable(Generic[T]):
     @classmethod
     def of(cls, fields: Iterable[str], things: Iterable[T]) -> MemoryTable[T]:
         """Make a table of objects, no two of one id, which are found by these fields."""
-        rows = Map({thing.id: thing for thing in things})
-        return cls(rows, {field: Map(shelves_of(field, rows.values())) for field in fields})
+        rows = {thing.id: thing for thing in things}
+        some = list(rows.values())
+        return cls(Map(rows), {field: Map(shelves_of(field, some)) for field in fields})
 
     @property
     def fields(self) -> Iterable[str]:
@@ -207,13 +210,17 @@ def lessened(shelf: Shelf[T], id: str) -> Shelf[T]:
     return shelf_of(tuple(one for one in things_on(shelf) if one.id != id))
 
 
-def shelves_of(field: str, things: Iterable[T]) -> dict[Any, Shelf[T]]:
+def shelves_of(field: str, things: Collection[T]) -> dict[Any, Shelf[T]]:
     """Sort objects by the value of a field; one that is None is left out."""
-    found: dict[Any, list[T]] = {}
-    for thing in things:
-        if (value := getattr(thing, field)) is not None:
-            found.setdefault(value, []).append(thing)
-    return {value: shelf_of(some) for value, some in found.items()}
+    values = list(map(attrgetter(field), things))
+    alone: dict[Any, Shelf[T]] = dict(zip(values, things, strict=True))
+    if len(alone) + max(0, values.count(None) - 1) < len(values):
+        found = defaultdict[Any, list[T]](list)
+        for value, thing in zip(values, things, strict=True):
+            found[value].append(thing)
+        alone = {value: shelf_of(some) for value, some in found.items()}
+    alone.pop(None, None)
+    return alone
 
 
 class AddressTable:

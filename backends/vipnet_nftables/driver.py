@@ -40,7 +40,7 @@ from vipnet_nftables.metering import count
 from vipnet_nftables.ownership import Ownership
 from vipnet_nftables.passage import passage
 from vipnet_nftables.port_entries import Attachment
-from vipnet_nftables.reader import Reading, read_places, read_system
+from vipnet_nftables.reader import Reading, read_places, read_system, read_ways
 from vipnet_nftables.rules import Rules
 from vipnet_nftables.steps import PORTS, ordered
 
@@ -154,6 +154,10 @@ class NftablesBackend(Backend[NativeEntry]):
     def adopt(self, stamp: str) -> bool:
         """Take rulesets and interfaces for known if they are as stamped; routes, rules and settings are not looked at."""
         return self._memory.adopt(stamp)
+
+    def unnoticed(self, expected: Mapping[str, NativeEntry]) -> dict[str, NativeEntry]:
+        """Read addresses, routes, rules and settings of our namespaces."""
+        return read_ways(self._handles, self._owner, expected)
 
     def apply(self, step: TargetPlan[NativeEntry]) -> Mapping[str, str]:
         """Change the links, the ports or one ruleset; of a ruleset all or nothing."""

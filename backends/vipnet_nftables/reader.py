@@ -31,7 +31,7 @@ from vipnet_nftables.verification import verified
 from vipnet_nftables.wire.links import linked
 from vipnet_nftables.wire.objects import kind_of, read_declared
 
-__all__ = ["Reading", "read_places", "read_system", "routes_of", "rules_of"]
+__all__ = ["Reading", "read_places", "read_system", "read_ways", "routes_of", "rules_of"]
 
 T = TypeVar("T")
 
@@ -111,6 +111,18 @@ def read_places(
     for asker in askers:
         del entries[asker.key]
     return Reading(entries, tuple(spaces), frozenset(around.links), askers)
+
+
+def read_ways(handles: Handles, owner: str, expected: Mapping[str, NativeEntry]) -> dict[str, NativeEntry]:
+    """Read addresses, routes, rules and settings of namespaces that are expected; of the rest, what is expected is taken as read.
+
+    Their interfaces are known to be as expected. Raises DataplaneError.
+    """
+    spaces = [entry.name for entry in expected.values() if isinstance(entry, Namespace)]
+    own = {name: found for name in spaces if (found := _own(handles, name, owner)) is not None}
+    read = chain.from_iterable(_ways(name, found) for name, found in own.items())
+    kept = {key: entry for key, entry in expected.items() if not isinstance(entry, Address | Route | Rule | Sysctl)}
+    return kept | {entry.key: entry for entry in read}
 
 
 def _elements(expected: Mapping[str, NativeEntry]) -> Mapping[str, list[ElementEntry]]:
@@ -236,11 +248,15 @@ def _namespace(
     handles: Handles, name: str, owner: str, found: Inventory, elements: Collection[ElementEntry]
 ) -> Iterator[NativeEntry]:
     yield Namespace(name, owner)
+    yield from _ways(name, found)
+    yield from _rules(handles.sockets, name, elements)
+
+
+def _ways(name: str, found: Inventory) -> Iterator[NativeEntry]:
     yield from _addresses(name, found)
     yield from routes_of(name, found)
     yield from rules_of(name, found)
     yield from _settings(name, found)
-    yield from _rules(handles.sockets, name, elements)
 
 
 def _addresses(name: str, found: Inventory) -> Iterator[Address]:

@@ -104,6 +104,10 @@ class FaultyBackend(Backend[E]):
     def adopt(self, stamp: str) -> bool:
         return self.inner.adopt(stamp)
 
+    def unnoticed(self, expected: Mapping[str, E]) -> dict[str, E]:
+        self._check_readable()
+        return self.inner.unnoticed(expected)
+
     def counts(self) -> dict[str, int]:
         self._check_readable()
         return self.inner.counts()
