@@ -61,12 +61,12 @@ def _peak() -> int:
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
-def start(config: str) -> dict[str, float]:
-    """Open a store and make the data plane what it should be; then the same with everything read back."""
+def start(config: str, how: str) -> dict[str, float]:
+    """Open a store, `whole` or `by key`, and make the data plane what it should be; then the same with everything read back."""
     began = time.perf_counter()
     from vipnet.controller import Controller
 
-    with Controller.open(Path(config)) as cloud:
+    with Controller.open(Path(config), by_key=how == "by key") as cloud:
         opened = time.perf_counter()
         report = cloud.apply()
         applied = time.perf_counter()

@@ -62,12 +62,16 @@ def start(report: Report, eips: int, repeats: int) -> None:
         keys = {target: without_state(in_words(entries)) for target, entries in _by_target(cloud, mapped).items()}
         cloud.close()
         expected = _elements(host)
-        for what, prepare, goal in (("surviving", int, "<= 4"), ("empty", host.wipe, "<= 3")):
+        for what, how, prepare, goal in (
+            ("surviving, read whole", "whole", int, "<= 4"),
+            ("surviving, read by key", "by key", int, "<= 4"),
+            ("empty", "whole", host.wipe, "<= 3"),
+        ):
             seen = list[dict[str, float]]()
             for _ in range(min(repeats, 3)):
                 prepare()
                 report.calibrate()
-                words = [sys.executable, str(_CHILD), "start", str(config)]
+                words = [sys.executable, str(_CHILD), "start", str(config), how]
                 seen.append(json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout))
                 _verify(host, expected, keys)
             for name in ("ready_s", "open_s", "apply_s", "audit_s"):

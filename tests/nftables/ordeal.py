@@ -223,14 +223,15 @@ class Ordeal:
     def _restore(self, kept: bytes, wanted: Mapping[str, Intent]) -> None:
         """The store as it was, and the data plane after it, by what differs; the next oracle reads all of it."""
         backend = NftablesBackend(BackendContext(options={"namespace": self._lab.host}))
+        form, _, known = self._stamp.partition(" ")
         with closing(backend):
-            assert backend.adopt(self._stamp)
+            assert backend.adopt(known)
             plan = diff(backend.compile(self._intents.values()), backend.compile(wanted.values()))
             for step in backend.steps(plan):
                 assert not backend.apply(step)
             stamp = backend.stamp()
         assert stamp
-        self._put_back(kept, stamp)
+        self._put_back(kept, f"{form} {stamp}")
         self._intents = wanted
         for router in _routers(wanted.values()):
             forget_connections(router)  # they are nothing that an apply could know of
@@ -310,7 +311,7 @@ class Ordeal:
             return False
         backend = NftablesBackend(BackendContext(options={"namespace": self._lab.host}))
         with closing(backend):
-            return backend.adopt(self._stamp)
+            return backend.adopt(self._stamp.partition(" ")[2])
 
     def _rows(self) -> Rows:
         with self._store() as store:
