@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from vipnet.errors import DataplaneError
@@ -17,10 +18,11 @@ from vipnet_ovs.flows import Flow, load
 from vipnet_ovs.metering import burst_of, kbps_of, told_of_loss
 from vipnet_ovs.names import OURS
 from vipnet_ovs.pipeline import NUMBERS, by_number
-from vipnet_ovs.switch import Group, Switch, lowest_free, marker_flow
+from vipnet_ovs.switch import Group, Switch, lowest_free, mark
 from vipnet_ovs.wire import actions, messages, oxm
+from vipnet_ovs.wire.bundle import Bundle
 from vipnet_ovs.wire.connection import Connection, Refusal
-from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, flow_mod, group_mod, meter_mod
+from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, group_mod, meter_mod
 
 __all__ = ["carry_out", "touches_ports"]
 
@@ -28,12 +30,21 @@ _OF_EIPS: Final = frozenset(NUMBERS[name] for name in ("uplink_arp", "public", "
 _MOST_METERS: Final = 262_144
 """The highest number of a meter that the userspace datapath takes."""
 _NEIGHBOUR: Final = NUMBERS["neighbour"]
+_EACH: Final = 4
+"""Messages that one entry takes, at most: a group, a meter, a holder forgotten, itself."""
+
+_FIXED: Final = 1000
+"""Messages that no entry takes, at most."""
 
 
 def carry_out(switch: Switch, step: TargetPlan[Entry], devices: Mapping[str, int]) -> dict[str, str]:
     """Change flows and groups, all or none; return what was refused, by key. `devices` are the numbers of ports."""
-    switch.connection()  # what was known of a bridge that has gone is forgotten
-    refused = _Change(switch, devices).carry_out(told_of_loss(step))
+    connection = switch.connection()  # what was known of a bridge that has gone is forgotten
+    try:
+        refused = _Change(switch, devices, connection, len(step)).carry_out(told_of_loss(step))
+    except DataplaneError:
+        switch.close()
+        raise
     if refused:
         switch.forget_numbers()
     return refused
@@ -49,15 +60,16 @@ def touches_ports(step: TargetPlan[Entry]) -> bool:
 
 
 class _Change:
-    """One step on its way: what is sent before the bundle, in it and after it."""
+    """One step on its way: meters and the bundle, sent as it is made, then the meters that have gone."""
 
-    def __init__(self, switch: Switch, devices: Mapping[str, int]) -> None:
-        self._switch, self._devices = switch, devices
-        self._sent: list[bytes] = []
-        self._keys: list[str] = []
-        self._meters_to_add: list[tuple[int, int]] = []
+    def __init__(self, switch: Switch, devices: Mapping[str, int], connection: Connection, size: int) -> None:
+        self._switch, self._devices, self._connection = switch, devices, connection
+        self._bundle = Bundle(connection, _EACH * size + _FIXED)
+        self._sent: list[Entry | None] = []
+        self._gained: Counter[int] | None = Counter()
+        self._last_meter: int | None = None
+        self._meters_before: dict[int, int | None] = {}
         self._meters_to_delete: list[int] = []
-        self._doomed: list[int] = []
         self._refused: dict[str, str] = {}
 
     def carry_out(self, step: TargetPlan[Entry]) -> dict[str, str]:
@@ -66,17 +78,17 @@ class _Change:
             self._put_fixed()
         replaced = {new.key: old for old, new in step.replace}
         # what goes first: a port that was made anew may have the number of the one that its old flows are about
-        for entry in sorted(step.delete, key=_order, reverse=True):
+        for entry in sorted(step.delete, key=_is_early):
             self._drop(entry)
-        for entry in sorted(comes, key=_order):
-            self._put(entry, replaced.get(entry.key))
-        if self._refused:
-            return self._refused
-        return self._sent_out()
+        for entry in sorted(comes, key=_is_early, reverse=True):
+            self._put(entry, replaced.get(entry.key) if replaced else None)
+        return self._committed()
 
     def _put_fixed(self) -> None:
+        self._gained = None  # some of them may be there
         for flow in fixed_flows():
-            self._add("", _added(flow, flow.match, flow.instructions))
+            self._sent.append(None)
+            self._bundle.flow(FlowCommand.ADD, flow.table, flow.priority, flow.match, flow.instructions, flow.cookie)
 
     def _put(self, entry: Entry, old: Entry | None) -> None:
         match entry:
@@ -99,7 +111,11 @@ class _Change:
             self._meters_to_delete.append(self._meter_of(old))
         self._forget_holder(flow, unless_copied=old is not None)
         match, instructions = filled(flow, number) if flow.blank is not None else (flow.match, flow.instructions)
-        self._add(flow.key, _added(flow, match, instructions, reset=old is not None and old.cookie != flow.cookie))
+        self._sent.append(flow)
+        reset = old is not None and old.cookie != flow.cookie
+        self._bundle.flow(FlowCommand.ADD, flow.table, flow.priority, match, instructions, flow.cookie, reset=reset)
+        if old is None:
+            self._gain(flow.table, 1)
 
     def _number(self, flow: Flow, old: Flow | None) -> int | None:
         assert flow.blank is not None
@@ -107,36 +123,38 @@ class _Change:
         if kind == "port":
             return self._port(str(of))
         if kind == "group":
-            return self._group(int(of), flow.key)
-        return self._meter(int(of), old)
+            return self._group(int(of), flow)
+        return self._meter(int(of), flow, old)
 
     def _port(self, device: str) -> int | None:
         return int(device[1:]) if device.startswith("#") else self._devices.get(device)
 
-    def _group(self, segment: int, key: str) -> int:
+    def _group(self, segment: int, flow: Flow) -> int:
         groups = self._switch.groups()
         if segment not in groups:
             number = self._switch.free_group()
             groups[segment] = Group(number)
-            self._add(key, group_mod(GroupCommand.ADD, number))
+            self._add(flow, group_mod(GroupCommand.ADD, number))
         return groups[segment].id
 
-    def _meter(self, rate: int, old: Flow | None) -> int:
+    def _meter(self, rate: int, flow: Flow, old: Flow | None) -> int:
+        """The number of a flow's meter, which is set before the flow is: a bundle holds none."""
         meters = self._switch.meters()
-        if old is not None and old.blank is not None and old.blank.kind == "meter" and (number := self._meter_of(old)):
-            if meters.get(number) != rate:
-                self._meters_to_add.append((number, rate))
-            return number
-        number = self._free_meter(meters)
-        self._meters_to_add.append((number, rate))
+        number = self._meter_of(old) if old is not None and old.blank is not None and old.blank.kind == "meter" else 0
+        number = number or self._free_meter(meters)
+        if (before := meters.get(number)) != rate:
+            self._meters_before[number] = before
+            self._sent.append(flow)
+            self._bundle.beside(_meter(MeterCommand.ADD if before is None else MeterCommand.MODIFY, number, rate))
+            meters[number] = rate
         return number
 
     def _free_meter(self, meters: Mapping[int, int]) -> int:
         """The one after the last; when numbers run out, the lowest that is free."""
-        last = self._meters_to_add[-1][0] if self._meters_to_add else max(meters, default=0)
-        if last < _MOST_METERS:
-            return last + 1
-        return lowest_free({*meters, *(number for number, _ in self._meters_to_add)})
+        if self._last_meter is None:
+            self._last_meter = max(meters, default=0)
+        self._last_meter += 1
+        return self._last_meter if self._last_meter <= _MOST_METERS else lowest_free({*meters})
 
     def _meter_of(self, flow: Flow) -> int:
         """The number of the meter that an installed flow has; 0: it is not there."""
@@ -154,9 +172,9 @@ class _Change:
         if number in group.ports:
             if group.ports[number] == wire:
                 return
-            self._add(bucket.key, group_mod(GroupCommand.REMOVE_BUCKET, group.id, bucket_id=number))
+            self._add(bucket, group_mod(GroupCommand.REMOVE_BUCKET, group.id, bucket_id=number))
         group.ports[number] = wire
-        self._add(bucket.key, group_mod(GroupCommand.INSERT_BUCKET, group.id, buckets=messages.bucket(number, wire)))
+        self._add(bucket, group_mod(GroupCommand.INSERT_BUCKET, group.id, buckets=messages.bucket(number, wire)))
 
     def _drop(self, entry: Entry) -> None:
         match entry:
@@ -165,7 +183,7 @@ class _Change:
             case Bucket():
                 number, group = self._port(entry.device), self._switch.groups().get(entry.segment)
                 if group is not None and number is not None and group.ports.pop(number, None) is not None:
-                    self._add(entry.key, group_mod(GroupCommand.REMOVE_BUCKET, group.id, bucket_id=number))
+                    self._add(entry, group_mod(GroupCommand.REMOVE_BUCKET, group.id, bucket_id=number))
             case _:
                 raise TypeError(f"{entry.key} is no entry of the switch's tables")
 
@@ -175,16 +193,19 @@ class _Change:
             if flow.blank.kind == "port" and flow.table == 0:
                 number = self._port(str(flow.blank.of))
                 if number is None:
+                    self._gained = None
                     return  # its port has gone, and the number with it
                 match, _ = filled(flow, number)
             elif flow.blank.kind == "meter" and (meter := self._meter_of(flow)):
                 self._meters_to_delete.append(meter)
         self._forget_holder(flow)
-        self._add(flow.key, flow_mod(FlowCommand.DELETE_STRICT, table=flow.table, priority=flow.priority, match=match))
+        self._sent.append(flow)
+        self._bundle.flow(FlowCommand.DELETE_STRICT, flow.table, flow.priority, match)
+        self._gain(flow.table, -1)
         if flow.blank is not None and flow.blank.kind == "group":
             group = self._switch.groups().pop(int(flow.blank.of), None)
             if group is not None:
-                self._add(flow.key, group_mod(GroupCommand.DELETE, group.id))
+                self._add(flow, group_mod(GroupCommand.DELETE, group.id))
 
     def _forget_holder(self, flow: Flow, *, unless_copied: bool = False) -> None:
         """When an address's flow changes or goes, its holder is known no more; unless it still is one that gets a copy."""
@@ -194,59 +215,62 @@ class _Change:
         holders = self._switch.rows(table="neighbour", match=match) if unless_copied else ()
         if any(_way(row.instructions) in flow.instructions for row in holders):
             return
-        self._add(flow.key, flow_mod(FlowCommand.DELETE_STRICT, table=flow.table, priority=HOLDER, match=match))
+        self._sent.append(flow)
+        self._bundle.flow(FlowCommand.DELETE_STRICT, flow.table, HOLDER, match)
 
-    def _add(self, key: str, message: bytes) -> None:
-        self._keys.append(key)
-        self._sent.append(message)
+    def _add(self, entry: Entry, message: bytes) -> None:
+        self._sent.append(entry)
+        self._bundle.add(message)
 
-    def _sent_out(self) -> dict[str, str]:
+    def _gain(self, table: int, count: int) -> None:
+        if self._gained is not None:
+            self._gained[table] += count
+
+    def _committed(self) -> dict[str, str]:
+        if self._refused:
+            self._bundle.discard()
+            self._take_meters_back()
+            return self._refused
         marker = secrets.randbits(47) | OURS
-        self._add("", marker_flow(marker))
-        connection = self._switch.connection()
-        try:
-            refused = self._set_meters(connection) or self._named(connection.bundle(self._sent))
-            if not refused:
-                connection.transact([meter_mod(MeterCommand.DELETE, number) for number in self._meters_to_delete if number])
-                for number in self._meters_to_delete:
-                    self._switch.meters().pop(number, None)
-        except DataplaneError:
-            self._switch.close()
-            raise
-        if not refused:
-            self._switch.took(marker)
-        return refused
-
-    def _set_meters(self, connection: Connection) -> dict[str, str]:
-        meters = self._switch.meters()
-        sent: list[bytes] = []
-        for number, rate in self._meters_to_add:
-            command = MeterCommand.MODIFY if number in meters else MeterCommand.ADD
-            sent.append(meter_mod(command, number, kbps=kbps_of(rate), burst=burst_of(rate)))
-        refused = connection.transact(sent) if sent else []
+        mark(self._bundle, marker)
+        refused = self._bundle.commit()
         if refused:
-            return {"": f"the switch refused a meter: {refused[0].reason}"}
-        meters.update(dict(self._meters_to_add))
+            self._take_meters_back()
+            return self._named(refused)
+        self._delete_meters(self._meters_to_delete)
+        self._switch.took(marker, self._gained)
         return {}
+
+    def _take_meters_back(self) -> None:
+        changed = {number: rate for number, rate in self._meters_before.items() if rate is not None and rate > 0}
+        if changed:
+            self._connection.transact([_meter(MeterCommand.MODIFY, number, rate) for number, rate in changed.items()])
+            self._switch.meters().update(changed)
+        self._delete_meters([number for number, rate in self._meters_before.items() if rate is None])
+
+    def _delete_meters(self, numbers: Iterable[int]) -> None:
+        if there := [number for number in numbers if number]:
+            self._connection.transact([meter_mod(MeterCommand.DELETE, number) for number in there])
+            for number in there:
+                self._switch.meters().pop(number, None)
 
     def _named(self, refused: Sequence[Refusal]) -> dict[str, str]:
         named: dict[str, str] = {}
         for index, reason in refused:
-            key = self._keys[index] if 0 <= index < len(self._keys) else ""
-            named.setdefault(key, reason)
-        if "" in named:
-            raise DataplaneError(f"the switch refused a bundle: {named['']}")
+            entry = self._sent[index] if 0 <= index < len(self._sent) else None
+            if entry is None:
+                raise DataplaneError(f"the switch refused a bundle: {reason}")
+            named.setdefault(entry.key, reason)
         return named
 
 
-def _added(flow: Flow, match: bytes, instructions: bytes, *, reset: bool = False) -> bytes:
-    where = {"table": flow.table, "priority": flow.priority, "cookie": flow.cookie}
-    return flow_mod(FlowCommand.ADD, match=match, instructions=instructions, reset=reset, **where)
+def _meter(command: MeterCommand, number: int, rate: int) -> bytes:
+    return meter_mod(command, number, kbps=kbps_of(rate), burst=burst_of(rate))
 
 
-def _order(entry: Entry) -> tuple[int, int]:
-    """Groups before their buckets."""
-    return (0, 0) if isinstance(entry, Flow) and entry.blank is not None and entry.blank.kind == "group" else (1, 0)
+def _is_early(entry: Entry) -> bool:
+    """Whether others need it: groups come before their buckets."""
+    return isinstance(entry, Flow) and entry.blank is not None and entry.blank.kind == "group"
 
 
 def _way(instructions: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,11 +19,12 @@ from vipnet_ovs.metering import COUNTING, rate_of
 from vipnet_ovs.names import LOST, OURS
 from vipnet_ovs.pipeline import NUMBERS, TABLES
 from vipnet_ovs.wire import messages, oxm
+from vipnet_ovs.wire.bundle import Bundle
 from vipnet_ovs.wire.connection import Connection
 from vipnet_ovs.wire.messages import FlowCommand, Multipart, flow_mod
-from vipnet_ovs.wire.replies import FlowRow, group_rows, meter_rows, table_counts
+from vipnet_ovs.wire.replies import FlowRow, flow_rows, group_rows, meter_rows, table_counts
 
-__all__ = ["PATIENCE", "Group", "Installed", "State", "Switch", "lowest_free", "marker_flow", "poke"]
+__all__ = ["PATIENCE", "Group", "Installed", "State", "Switch", "lowest_free", "mark", "poke"]
 
 _DYNAMIC: Final = {(NUMBERS["uplink_neighbour"], 100), (NUMBERS["neighbour"], HOLDER), (NUMBERS["watched"], 0)}
 """Tables and priorities of flows that come and go by themselves: learned neighbours, holders of VIPs."""
@@ -92,10 +94,10 @@ class Switch:
 
     def looked(self) -> State:
         """How it is now: two short questions."""
-        connection = self.connection()
-        marker = next((row.cookie for row in self._rows(table="marker", match=_MARKED)), 0)
-        (part,) = connection.ask(messages.tables_request(xid=0))
-        counts = {table: count for table, count in table_counts(part).items() if table < _MARKER and table not in _VOLATILE}
+        marked = messages.flows_request(xid=0, table=_MARKER, match=_MARKED)
+        markers, (part,) = self.connection().ask_all(marked, messages.tables_request(xid=0))
+        marker = next((row.cookie for row in chain.from_iterable(map(flow_rows, markers))), 0)
+        counts = {table: count for table, count in table_counts(part, _MARKER).items() if table not in _VOLATILE}
         return State(marker, counts)
 
     def is_bare(self) -> bool:
@@ -156,10 +158,15 @@ class Switch:
         """Take it for known that it is whole, being in a state that somebody left it in."""
         self._intact, self.state = state is not None, state
 
-    def took(self, marker: int) -> None:
-        """Take notice that a bundle was carried out."""
+    def took(self, marker: int, gained: Mapping[int, int] | None) -> None:
+        """Take notice that a bundle was carried out, by which tables gained so many flows; None: look."""
         self._intact = True
-        self.state = None if marker == 0 else self.looked()
+        if self.state is None or gained is None:
+            self.state = self.looked()
+            return
+        counts = Counter(self.state.counts)
+        counts.update({table: count for table, count in gained.items() if table not in _VOLATILE})
+        self.state = State(marker, {table: count for table, count in counts.items() if count})
 
     def forget_numbers(self) -> None:
         """Take the numbers of groups and meters for unknown."""
@@ -220,9 +227,9 @@ def poke() -> bytes:
     return flow_mod(FlowCommand.ADD, table=_MARKER, match=oxm.match({oxm.METADATA: 2}), cookie=OURS)
 
 
-def marker_flow(marker: int) -> bytes:
-    """The flow that says who programmed last."""
-    return flow_mod(FlowCommand.ADD, table=_MARKER, match=_MARKED, cookie=marker)
+def mark(bundle: Bundle, marker: int) -> None:
+    """Say in a bundle who programs."""
+    bundle.flow(FlowCommand.ADD, _MARKER, 0, _MARKED, cookie=marker)
 
 
 def lowest_free(taken: set[int]) -> int:

@@ -45,6 +45,7 @@ class Connection:
         self._xid = 0
         self._received = bytearray()
         self._unasked: deque[bytes] = deque()
+        self._errors: list[bytes] = []
         self._socket = _connected(path, patience)
         self._socket.setblocking(False)
         try:
@@ -87,27 +88,32 @@ class Connection:
 
     def transact(self, sent: Sequence[bytes]) -> list[Refusal]:
         """Send messages, each by itself, and return what was refused."""
-        first = self._numbers(len(sent) + 1)
+        first = self.begin(len(sent) + 1)
         numbered = [one[:4] + (first + index).to_bytes(4) + one[8:] for index, one in enumerate(sent)]
         last = first + len(sent)
         self.send(*numbered, messages.barrier(xid=last))
-        return self._refusals(first, last, Kind.BARRIER_REPLY)
+        return self.refusals(first, last, Kind.BARRIER_REPLY)
 
-    def bundle(self, sent: Sequence[bytes]) -> list[Refusal]:
-        """Carry out messages all or none, in order; return what was refused, if anything was."""
-        first = self._numbers(len(sent) + 2)
-        bundle, last = first & 0xFFFFFFFF, first + len(sent) + 1
-        parts = [messages.bundle_control("open", bundle, xid=first)]
-        add = messages.bundle_add
-        parts += [add(bundle, one, xid=first + 1 + index) for index, one in enumerate(sent)]
-        parts.append(messages.bundle_control("commit", bundle, xid=last))
-        self.send(*parts)
-        return self._refusals(first + 1, last, Kind.BUNDLE_CONTROL)
+    def begin(self, count: int) -> int:
+        """Reserve so many numbers for messages that are sent bit by bit, and return the first; until `refusals`, what the switch
+        says of them is kept."""
+        self._errors.clear()
+        return self._numbers(count)
 
     def ask(self, request: bytes) -> Iterator[bytes]:
         """Send a multipart request and yield the parts of its answer, whole messages."""
         xid = self._numbers(1)
         self._exchange(request[:4] + xid.to_bytes(4) + request[8:])
+        return self._parts(xid)
+
+    def ask_all(self, *requests: bytes) -> list[list[bytes]]:
+        """Send multipart requests together; return the parts of the answer of each."""
+        first = self._numbers(len(requests))
+        numbered = [one[:4] + (first + index).to_bytes(4) + one[8:] for index, one in enumerate(requests)]
+        self._exchange(b"".join(numbered))
+        return [list(self._parts(first + index)) for index in range(len(requests))]
+
+    def _parts(self, xid: int) -> Iterator[bytes]:
         while True:
             part = self._await(lambda message: int.from_bytes(message[4:8]) == xid)
             if part[1] == Kind.ERROR:
@@ -135,7 +141,8 @@ class Connection:
             first, self._xid = 1, count
         return first
 
-    def _refusals(self, first: int, last: int, end: Kind) -> list[Refusal]:
+    def refusals(self, first: int, last: int, end: Kind) -> list[Refusal]:
+        """Wait for the answer to message number `last`, of that kind; return what was refused since `first`, counted from 0."""
         refused: list[Refusal] = []
 
         def ends(message: bytes) -> bool:
@@ -145,7 +152,9 @@ class Connection:
                 return xid == last
             return xid == last and message[1] == end
 
-        self._await(ends)
+        if not any(list(map(ends, self._errors))):
+            self._await(ends)
+        self._errors.clear()
         named = [one for one in refused if 0 <= one.message < last - first]
         return named or refused
 
@@ -165,6 +174,8 @@ class Connection:
             self._exchange(messages.echo_reply(message))
         elif message[1] in (Kind.PACKET_IN, Kind.FLOW_REMOVED, Kind.EXPERIMENTER, Kind.PORT_STATUS):
             self._unasked.append(message)
+        elif message[1] == Kind.ERROR:
+            self._errors.append(message)
 
     def _next(self) -> bytes | None:
         received = self._received

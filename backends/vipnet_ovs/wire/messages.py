@@ -8,8 +8,11 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
-    "BUNDLE_ADD",
     "BUNDLE_CONTROL",
+    "BUNDLE_FLAGS",
+    "NOWHERE",
+    "NO_BUFFER",
+    "RESET_COUNTS",
     "TUPLE_DST",
     "TUPLE_SRC",
     "VERSION",
@@ -20,7 +23,6 @@ __all__ = [
     "Multipart",
     "barrier",
     "bucket",
-    "bundle_add",
     "bundle_control",
     "ct_flush",
     "echo_reply",
@@ -42,9 +44,10 @@ __all__ = [
 
 VERSION: Final = 6
 _NICIRA: Final = 0x2320
-_ANY: Final = 0xFFFFFFFF
+NOWHERE: Final = 0xFFFFFFFF
+"""No port and no group (OFPP_ANY, OFPG_ANY)."""
 _ALL_TABLES: Final = 0xFF
-_NO_BUFFER: Final = 0xFFFFFFFF
+NO_BUFFER: Final = 0xFFFFFFFF
 _CONTROLLER_PORT: Final = 0xFFFFFFFD
 
 
@@ -115,21 +118,21 @@ _MATCH = struct.Struct("!HH")
 _GROUP = struct.Struct("!HBxIH2xI")
 _BUCKET = struct.Struct("!HHI")
 _BUNDLE_CONTROL = struct.Struct("!IHH")
-_BUNDLE_ADD = struct.Struct("!I2xH")
 _METER = struct.Struct("!HHI")
 _BAND = struct.Struct("!HHII4x")
 _FLOWS = struct.Struct("!B3xII4xQQ")
 _PACKET_OUT = struct.Struct("!IH2x")
 
-_RESET_COUNTS: Final = 4
+RESET_COUNTS: Final = 4
+"""A flow that takes another one's place counts from 0 (OFPFF_RESET_COUNTS)."""
 _NO_BUCKET: Final = 0xFFFFFFFF
 _BUCKET_ALL: Final = 0xFFFFFFFF
 _BUCKET_LAST: Final = 0xFFFFFFFE
 _KBPS, _BURST, _STATS, _DROP = 1, 4, 8, 1
 
 BUNDLE_CONTROL: Final = {"open": 0, "close": 2, "commit": 4, "discard": 6}
-_ATOMIC_ORDERED: Final = 3
-BUNDLE_ADD: Final = Kind.BUNDLE_ADD
+BUNDLE_FLAGS: Final = 3
+"""Atomic and ordered; every message of a bundle repeats them."""
 
 
 def message(kind: int, body: bytes = b"", *, xid: int = 0) -> bytes:
@@ -172,8 +175,8 @@ def flow_mod(
     xid: int = 0,
 ) -> bytes:
     """Add, modify or delete flows; `hard` is a time-out in seconds, `reset` lets what takes a flow's place count from 0."""
-    flags = _RESET_COUNTS * reset
-    fixed = _FLOW.pack(cookie, cookie_mask, table, command, 0, hard, priority, _NO_BUFFER, _ANY, _ANY, flags, 0)
+    flags = RESET_COUNTS * reset
+    fixed = _FLOW.pack(cookie, cookie_mask, table, command, 0, hard, priority, NO_BUFFER, NOWHERE, NOWHERE, flags, 0)
     return message(Kind.FLOW_MOD, fixed + match_of(match) + instructions, xid=xid)
 
 
@@ -198,19 +201,13 @@ def meter_mod(command: MeterCommand, id: int, *, kbps: int = 0, burst: int = 0, 
 
 def bundle_control(what: str, bundle: int, *, xid: int) -> bytes:
     """Open, commit or discard a bundle: all or nothing, in order."""
-    return message(Kind.BUNDLE_CONTROL, _BUNDLE_CONTROL.pack(bundle, BUNDLE_CONTROL[what], _ATOMIC_ORDERED), xid=xid)
-
-
-def bundle_add(bundle: int, inner: bytes, *, xid: int) -> bytes:
-    """Put a message into a bundle; both have the same xid (7.3.9.6)."""
-    numbered = inner[:4] + xid.to_bytes(4) + inner[8:]
-    return _HEADER.pack(VERSION, Kind.BUNDLE_ADD, 16 + len(inner), xid) + _BUNDLE_ADD.pack(bundle, _ATOMIC_ORDERED) + numbered
+    return message(Kind.BUNDLE_CONTROL, _BUNDLE_CONTROL.pack(bundle, BUNDLE_CONTROL[what], BUNDLE_FLAGS), xid=xid)
 
 
 def packet_out(data: bytes, actions: bytes, *, in_port: int = _CONTROLLER_PORT) -> bytes:
     """Send a frame by actions, as if it had come in by a port."""
     match = match_of(struct.pack("!II", 0x80000004, in_port))
-    return message(Kind.PACKET_OUT, _PACKET_OUT.pack(_NO_BUFFER, len(actions)) + match + actions + data)
+    return message(Kind.PACKET_OUT, _PACKET_OUT.pack(NO_BUFFER, len(actions)) + match + actions + data)
 
 
 def multipart(kind: Multipart, body: bytes = b"", *, xid: int) -> bytes:
@@ -220,7 +217,7 @@ def multipart(kind: Multipart, body: bytes = b"", *, xid: int) -> bytes:
 
 def flows_request(*, xid: int, table: int = _ALL_TABLES, cookie: int = 0, cookie_mask: int = 0, match: bytes = b"") -> bytes:
     """Ask for flows of a table, with cookies, that match no less."""
-    return multipart(Multipart.FLOW_DESC, _FLOWS.pack(table, _ANY, _ANY, cookie, cookie_mask) + match_of(match), xid=xid)
+    return multipart(Multipart.FLOW_DESC, _FLOWS.pack(table, NOWHERE, NOWHERE, cookie, cookie_mask) + match_of(match), xid=xid)
 
 
 def tables_request(*, xid: int) -> bytes:

@@ -122,9 +122,9 @@ def meter_rows(part: bytes) -> Iterator[MeterRow]:
         at += length
 
 
-def table_counts(part: bytes) -> dict[int, int]:
-    """The number of flows of each table that has any (7.3.5.4)."""
-    rows = struct.iter_unpack("!B3xIQQ", part[16:])
+def table_counts(part: bytes, tables: int) -> dict[int, int]:
+    """The number of flows of each of the first so many tables that has any (7.3.5.4); the switch lists all 254 in order."""
+    rows = struct.iter_unpack("!B3xIQQ", part[16 : 16 + 24 * tables])
     return {table: active for table, active, _, _ in rows if active}
 
 
