@@ -10,12 +10,15 @@ from vipnet_ovs.pipeline import NUMBERS
 from vipnet_ovs.wire import oxm
 from vipnet_ovs.wire.replies import FlowRow
 
-__all__ = ["Numbers", "blanked", "filled", "number_in"]
+__all__ = ["NUMBERED", "Numbers", "blanked", "filled", "number_in"]
 
 _CLASSIFY: Final = NUMBERS["classify"]
 _OUTPUTS: Final = frozenset({NUMBERS["output"], NUMBERS["uplink_out"]})
 _FLOOD: Final = NUMBERS["flood"]
 _METERED: Final = frozenset({NUMBERS["public"], NUMBERS["leave"]})
+
+NUMBERED: Final = _METERED | {_FLOOD}
+"""Tables whose flows use groups and meters."""
 
 _OUTPUT, _GROUP, _METER = b"\0\0\0\x10", b"\0\x16\0\x08", b"\0\x1d\0\x08"
 """How these actions begin: type and length."""

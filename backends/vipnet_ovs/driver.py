@@ -75,6 +75,7 @@ class OvsBackend(Backend[Entry]):
         remote: str = options.get("database", _DATABASE)
         datapath: str = options.get("datapath", "netdev")
         existing: bool = options.get("existing", False)
+        self._existing = existing
         self._new_database = partial(Database, remote, bridge, datapath=datapath, existing=existing)
         self._database = self._new_database()
         self._path = Path(remote.removeprefix("unix:")).parent / f"{bridge}.mgmt"
@@ -179,6 +180,15 @@ class OvsBackend(Backend[Entry]):
             self._switch.trust(state)
             return True
         return False
+
+    def is_prepared(self) -> bool:
+        """Whether there is no group and no meter that nobody uses; on a bridge that is lent they are its owner's."""
+        return self._existing or not self._switch.has_orphans
+
+    def prepare(self) -> None:
+        """Take away groups and meters that somebody who died has left."""
+        if not self.is_prepared():
+            self._switch.sweep()
 
     def counters(self, mappings: Iterable[EipMapping]) -> Mapping[str, Counters]:
         """Ask the switch what the flows of each EIP have counted, when it has gathered that from its datapath."""

@@ -1,7 +1,8 @@
 """What the backend sees while somebody watches: who claims addresses, devices that come and go, and that the switch was changed.
 
 Frames are heard on the devices themselves, before the switch has them. Of the switch two short questions are asked a few times
-a second, on connections of its own: so a restart, deleted and added flows, and changed ports are seen within that time.
+a second, on connections of its own: so a restart, deleted and added flows, and changed ports are seen within that time. Of flows
+that were modified in place the switch tells by itself (a flow monitor).
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ class OvsEyes(Eyes):
             self._poll = opening.enter_context(select.epoll())
             for source in (self._wake, self._frames, self._routes):
                 self._poll.register(source, select.EPOLLIN)
+            with suppress(DataplaneError):  # not there yet
+                if database.read().bridge:
+                    self._switch.modified()  # from now on
             self._sources = opening.pop_all()
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="vipnet-eyes", daemon=True)
@@ -110,9 +114,11 @@ class OvsEyes(Eyes):
 
     def _looked(self) -> Iterator[Sighting]:
         found: tuple[Reading, State | None] | None = None
+        modified = False
         with suppress(DataplaneError):  # gone for a while: whatever comes back is news
             reading = self._database.read()
+            modified = reading.bridge and self._switch.modified()
             found = reading, self._switch.looked() if reading.bridge else None
-        if found != self._known:
-            yield Changed(place=PLACE)
+        if found != self._known or modified:
+            yield Changed(place=PLACE, hidden=modified)
         self._known, self._looked_at = found, time.monotonic()

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from vipnet_ovs.agent import HOLDER
 from vipnet_ovs.asking import flows
-from vipnet_ovs.blanks import Numbers, blanked, number_in
+from vipnet_ovs.blanks import NUMBERED, Numbers, blanked, number_in
 from vipnet_ovs.entries import Bucket, Entry
 from vipnet_ovs.fixed import fixed_flows
 from vipnet_ovs.flows import Flow
@@ -21,8 +21,8 @@ from vipnet_ovs.pipeline import NUMBERS, TABLES
 from vipnet_ovs.wire import messages, oxm
 from vipnet_ovs.wire.bundle import Bundle
 from vipnet_ovs.wire.connection import Connection
-from vipnet_ovs.wire.messages import FlowCommand, Multipart, flow_mod
-from vipnet_ovs.wire.replies import FlowRow, flow_rows, group_rows, meter_rows, table_counts
+from vipnet_ovs.wire.messages import FlowCommand, GroupCommand, MeterCommand, Multipart, flow_mod, group_mod, meter_mod
+from vipnet_ovs.wire.replies import FlowRow, flow_rows, group_rows, meter_rows, modified_flows, table_counts
 
 __all__ = ["PATIENCE", "Group", "Installed", "State", "Switch", "lowest_free", "mark", "poke"]
 
@@ -34,8 +34,9 @@ PATIENCE: Final = 5.0
 """Seconds in which a switch that was just started has made the bridge that its database says."""
 
 _MARKER: Final = NUMBERS["marker"]
+_FLOOD: Final = NUMBERS["flood"]
 _MARKED: Final = oxm.match({oxm.METADATA: 1})
-_KEYSTONES: Final = frozenset({NUMBERS["flood"], NUMBERS["uplink_out"]})
+_KEYSTONES: Final = frozenset({_FLOOD, NUMBERS["uplink_out"]})
 """Tables whose flows say, as entries, whether the fixed flows are as declared."""
 
 
@@ -73,6 +74,8 @@ class Switch:
         self._connection: Connection | None = None
         self._groups: dict[int, Group] | None = None
         self._taken: set[int] = set()
+        self._monitored: Connection | None = None
+        self._orphans: list[bytes] = []
         self._meters: dict[int, int] | None = None
         self._intact = False
         self.state: State | None = None
@@ -100,6 +103,22 @@ class Switch:
         counts = {table: count for table, count in table_counts(part, _MARKER).items() if table not in _VOLATILE}
         return State(marker, counts)
 
+    def modified(self) -> bool:
+        """Whether others than vipnet have modified flows of ours in place, as the switch says it since the first call.
+
+        What vipnet modifies comes in one message with its mark; what is learned, and who holds a VIP, come and go by themselves.
+        """
+        connection = self.connection()
+        if connection is not self._monitored:
+            list(connection.ask(messages.monitor_request(xid=0)))
+            self._monitored = connection
+        found = False
+        while (message := connection.receive(0)) is not None:
+            flows = modified_flows(message) if message[1] == messages.Kind.MULTIPART_REPLY else []
+            ours = any(table < _MARKER and (table, priority) not in _DYNAMIC for table, priority in flows)
+            found |= ours and all(table != _MARKER for table, _ in flows)
+        return found
+
     def is_bare(self) -> bool:
         """Whether there is nothing in our tables but what belongs to no object."""
         return self.looked().counts.items() <= Counter(flow.table for flow in fixed_flows()).items()
@@ -116,6 +135,7 @@ class Switch:
         rows = {(row.table, row.priority, row.match): row for row in self._rows() if row.table < len(TABLES)}
         self._intact = self._without_fixed(rows)
         self._groups = self._learn_groups(rows.values())
+        self._orphans = self._unused(rows.values(), meters)
         segments = {group.id: segment for segment, group in self._groups.items()}
         ports = {number: device for device, number in devices.items()}
         numbers = Numbers(ports, segments, meters)
@@ -168,6 +188,22 @@ class Switch:
         counts.update({table: count for table, count in gained.items() if table not in _VOLATILE})
         self.state = State(marker, {table: count for table, count in counts.items() if count})
 
+    @property
+    def has_orphans(self) -> bool:
+        """Whether groups or meters were there, when all was read last, that no flow uses: left by who died in the middle."""
+        return bool(self._orphans)
+
+    def sweep(self) -> None:
+        """Take away groups and meters that no flow uses."""
+        self.connection().transact(self._orphans)
+        self._orphans = []
+        self.forget_numbers()
+
+    def _unused(self, rows: Iterable[FlowRow], meters: Iterable[int]) -> list[bytes]:
+        used = {(row.table == _FLOOD, number_in(row.table, row.instructions)) for row in rows if row.table in NUMBERED}
+        groups = [group_mod(GroupCommand.DELETE, number) for number in sorted(self._taken) if (True, number) not in used]
+        return groups + [meter_mod(MeterCommand.DELETE, number) for number in sorted(meters) if (False, number) not in used]
+
     def forget_numbers(self) -> None:
         """Take the numbers of groups and meters for unknown."""
         self._groups = self._meters = None
@@ -205,7 +241,7 @@ class Switch:
         """The numbers of the groups of segments, by what their flows match."""
         found: dict[int, int] = {}
         for row in rows:
-            if row.table == NUMBERS["flood"] and (number := number_in(row.table, row.instructions)) is not None:
+            if row.table == _FLOOD and (number := number_in(row.table, row.instructions)) is not None:
                 found[oxm.fields_of(row.match)[oxm.XREG0.header][0]] = number
         return found
 

@@ -66,6 +66,19 @@ class TestLife(SystemTests):
             assert network.backend.changed()
             converge(network.backend, network.scene)
 
+    def test_groups_and_meters_that_somebody_left_are_swept(self, network: SystemNetwork) -> None:
+        settle(network)
+        system = _system(network)
+        before = _ofctl(system, "vipnet0", "dump-groups"), _ofctl(system, "vipnet0", "dump-meters")
+        _ofctl(system, "vipnet0", "add-group", "group_id=77,type=all")
+        _ofctl(system, "vipnet0", "add-meter", "meter=777,kbps,band=type=drop,rate=1000")
+        network.backend.read()
+        assert not network.backend.is_prepared()
+        network.backend.prepare()
+        assert network.backend.is_prepared()
+        assert (_ofctl(system, "vipnet0", "dump-groups"), _ofctl(system, "vipnet0", "dump-meters")) == before
+        assert network.probe.udp(OUTSIDE, EIP) == Answer("a", WORLD)
+
     def test_another_process_knows_what_this_one_left(self, network: SystemNetwork) -> None:
         settle(network)
         system, stamp = _system(network), network.backend.stamp()

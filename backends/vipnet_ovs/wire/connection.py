@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 
 from vipnet.errors import DataplaneError
 from vipnet_ovs.wire import messages
-from vipnet_ovs.wire.messages import VERSION, Kind
+from vipnet_ovs.wire.messages import VERSION, Kind, Multipart
 from vipnet_ovs.wire.replies import error_text
 from vipnet_ovs.wire.unix import connected
 
@@ -22,6 +22,8 @@ __all__ = ["Connection", "Refusal"]
 
 _CHUNK: Final = 1 << 18
 _MORE: Final = 1
+_UNASKED: Final = frozenset({Kind.PACKET_IN, Kind.FLOW_REMOVED, Kind.EXPERIMENTER, Kind.PORT_STATUS})
+_MONITORED: Final = Multipart.FLOW_MONITOR.to_bytes(2)
 _PAUSE: Final = 0.02
 
 
@@ -172,7 +174,7 @@ class Connection:
     def _keep(self, message: bytes) -> None:
         if message[1] == Kind.ECHO_REQUEST:
             self._exchange(messages.echo_reply(message))
-        elif message[1] in (Kind.PACKET_IN, Kind.FLOW_REMOVED, Kind.EXPERIMENTER, Kind.PORT_STATUS):
+        elif message[1] in _UNASKED or (message[1] == Kind.MULTIPART_REPLY and message[8:10] == _MONITORED):
             self._unasked.append(message)
         elif message[1] == Kind.ERROR:
             self._errors.append(message)

@@ -34,6 +34,7 @@ __all__ = [
     "message",
     "meter_mod",
     "meters_request",
+    "monitor_request",
     "multipart",
     "packet_in_format",
     "packet_out",
@@ -109,6 +110,7 @@ class Multipart(IntEnum):
     GROUP_DESC = 7
     METER_DESC = 10
     METER_STATS = 9
+    FLOW_MONITOR = 16
     FLOW_STATS = 17
 
 
@@ -233,6 +235,15 @@ def groups_request(*, xid: int, id: int = 0xFFFFFFFC) -> bytes:
 def meters_request(kind: Multipart, *, xid: int, id: int = 0xFFFFFFFF) -> bytes:
     """Ask for meters or what they counted; default: of all."""
     return multipart(kind, struct.pack("!I4x", id), xid=xid)
+
+
+def monitor_request(*, xid: int) -> bytes:
+    """Be told from now on when flows of any table are modified by other connections (7.3.5.18)."""
+    body = struct.pack("!IIIHBB", 1, NOWHERE, NOWHERE, _MODIFIED, _ALL_TABLES, 0)
+    return multipart(Multipart.FLOW_MONITOR, body + match_of(b""), xid=xid)
+
+
+_MODIFIED: Final = 1 << 3
 
 
 def _nicira(kind: int, body: bytes, *, xid: int = 0) -> bytes:

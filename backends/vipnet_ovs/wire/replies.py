@@ -17,12 +17,14 @@ __all__ = [
     "flow_rows",
     "group_rows",
     "meter_rows",
+    "modified_flows",
     "packet_in",
     "table_counts",
 ]
 
 _ERROR = struct.Struct("!HH")
 _FLOW = struct.Struct("!H2xBxHHHHHQ")
+_MODIFIED: Final = 3
 _STAT = struct.Struct("!HH")
 _PACKET_COUNT, _BYTE_COUNT = 0x80020808, 0x80020A08
 """OXS fields of 8 bytes: packets, bytes (7.2.4.3)."""
@@ -126,6 +128,19 @@ def table_counts(part: bytes, tables: int) -> dict[int, int]:
     """The number of flows of each of the first so many tables that has any (7.3.5.4); the switch lists all 254 in order."""
     rows = struct.iter_unpack("!B3xIQQ", part[16 : 16 + 24 * tables])
     return {table: active for table, active, _, _ in rows if active}
+
+
+def modified_flows(part: bytes) -> list[tuple[int, int]]:
+    """Tables and priorities of the flows that a message of a monitor says were modified (7.3.5.18)."""
+    found: list[tuple[int, int]] = []
+    at = 16
+    while at + 4 <= len(part):
+        length, event = struct.unpack_from("!HH", part, at)
+        if event == _MODIFIED:
+            table, priority = struct.unpack_from("!BxHHH", part, at + 4)[::3]
+            found.append((table, priority))
+        at += max(length, 4)
+    return found
 
 
 def packet_in(message: bytes) -> PacketIn | None:
