@@ -122,9 +122,10 @@ class OvsBackend(Backend[Entry]):
         return refused
 
     def _apply_flows(self, step: TargetPlan[Entry]) -> Mapping[str, str]:
-        if step.create or step.replace:
-            self._database.make_bridge()
         reading = self._database.read()
+        if not reading.bridge and (step.create or step.replace):
+            self._database.make_bridge()
+            reading = self._database.read()
         if not reading.bridge:
             return {}
         refused = carry_out(self._switch, step, reading.numbers)
