@@ -1,0 +1,211 @@
+"""Every scenario, with who takes part. To add one: a `Scenario` here, and a `Worker` for each contestant that is new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from runner.scenario import Contestant, Profile, Scenario, Share
+
+__all__ = ["SCENARIOS"]
+
+_K: Final = 1_000
+_M: Final = 1_000_000
+
+
+def _shares(quick: tuple[tuple[int, ...], int], full: tuple[tuple[int, ...], int]) -> Mapping[Profile, Share]:
+    return {"quick": Share(*quick), "full": Share(*full)}
+
+
+_UP_TO_100K: Final = _shares(((100, _K, 10 * _K), 3), ((100, _K, 10 * _K, 100 * _K), 5))
+_UP_TO_1M: Final = _shares(((100, _K, 10 * _K), 3), ((100, _K, 10 * _K, 100 * _K, _M), 5))
+_ONE: Final = _shares(((_K,), 5), ((_K, 100 * _K), 10))
+
+
+def _nft(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
+    where = f"runner.on_nftables:{worker}"
+    return Contestant(name=name, worker=where, programs=("nft",), modules=("pyroute2",), most=most, options=options)
+
+
+def _ovs(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
+    programs, modules = ("ovs-vswitchd", "ovs-ofctl"), ("ovs", "pyroute2")
+    where = f"runner.on_ovs:{worker}"
+    return Contestant(name=name, worker=where, programs=programs, modules=modules, most=most, options=options)
+
+
+def _pure(name: str, worker: str, *, modules: tuple[str, ...] = (), most: int | None = None, **options: str) -> Contestant:
+    return Contestant(name=name, worker=f"runner.pure:{worker}", modules=modules, most=most, options=options)
+
+
+def _few(name: str, by: str, direction: str, calls: str) -> Contestant:
+    """Who takes milliseconds or more for an address."""
+    return _pure(name, "Addresses", modules=("netaddr",), most=100 * _K, by=by, direction=direction, calls=calls)
+
+
+def _ipam(direction: str) -> Scenario:
+    return Scenario(
+        name=f"ipam-{direction}",
+        group="pure",
+        about=f"one more address of a /8, direction {direction}, with so many taken at its far end",
+        unit="us",
+        per="an address",
+        contestants=(
+            _pure("vipnet", "Addresses", by="vipnet", direction=direction),
+            _few("netaddr.IPSet", "netaddr", direction, "50"),
+            _few("scan", "scan", direction, "20"),
+        ),
+        shares=_UP_TO_1M,
+        goals={"netaddr.IPSet": 0.1},
+    )
+
+
+_NFTABLES: Final = (
+    Scenario(
+        name="program",
+        group="nftables",
+        about="so many EIPs, each with a limit and two counters, in one transaction into the empty rules of a router",
+        unit="ms",
+        per="all of them",
+        contestants=(_nft("vipnet", "Program"), _nft("floor", "RawProgram"), _nft("nft -f", "NftProgram")),
+        shares=_UP_TO_1M,
+        reference="floor",
+        goals={"floor": 2, "nft -f": 1 / 3},
+    ),
+    Scenario(
+        name="change",
+        group="nftables",
+        about="one EIP more where so many are",
+        unit="us",
+        per="an EIP",
+        contestants=(_nft("vipnet", "Change"), _nft("floor", "RawChange"), _nft("nft -f -", "NftChange")),
+        shares=_UP_TO_1M,
+        reference="floor",
+        goals={"floor": 5},
+    ),
+    Scenario(
+        name="churn",
+        group="nftables",
+        about="a hundred EIPs go and a hundred come, one by one and in one transaction",
+        unit="us",
+        per="an EIP that goes and one that comes",
+        contestants=(_nft("vipnet, one by one", "Churn", together="no"), _nft("vipnet, together", "Churn", together="yes")),
+        shares=_UP_TO_100K,
+    ),
+    Scenario(
+        name="resync",
+        group="nftables",
+        about="whether anything has changed, where nothing has",
+        unit="us",
+        per="a look",
+        contestants=(_nft("vipnet", "Unchanged"),),
+        shares=_UP_TO_100K,
+    ),
+    Scenario(
+        name="audit",
+        group="nftables",
+        about="everything read back by key and compared",
+        unit="us",
+        per="an element",
+        contestants=(_nft("vipnet", "Audit"),),
+        shares=_UP_TO_100K,
+    ),
+)
+
+_OVS: Final = (
+    Scenario(
+        name="program",
+        group="ovs",
+        about="so many EIPs, six flows each, every tenth with a limit, in one bundle into a pipeline without any",
+        unit="ms",
+        per="all of them",
+        contestants=(
+            _ovs("vipnet", "Program"),
+            _ovs("floor", "RawProgram"),
+            _ovs("ovs-ofctl --bundle add-flows", "OfctlProgram", bundle="yes"),
+            _ovs("ovs-ofctl add-flows", "OfctlProgram", bundle="no", most=10 * _K),
+        ),
+        shares=_UP_TO_100K,
+        reference="floor",
+        goals={"floor": 1.5, "ovs-ofctl --bundle add-flows": 0.5},
+    ),
+    Scenario(
+        name="change",
+        group="ovs",
+        about="one EIP more where so many are",
+        unit="us",
+        per="an EIP",
+        contestants=(_ovs("vipnet", "Change"), _ovs("floor", "RawChange"), _ovs("ovs-ofctl --bundle", "OfctlChange")),
+        shares=_UP_TO_100K,
+        reference="floor",
+        goals={"ovs-ofctl --bundle": 1 / 30},
+    ),
+    Scenario(
+        name="resync",
+        group="ovs",
+        about="whether anything has changed, where nothing has",
+        unit="us",
+        per="a look",
+        contestants=(_ovs("vipnet", "Unchanged"),),
+        shares=_UP_TO_100K,
+    ),
+    Scenario(
+        name="audit",
+        group="ovs",
+        about="everything read back and compared",
+        unit="us",
+        per="a flow",
+        contestants=(_ovs("vipnet", "Audit"),),
+        shares=_UP_TO_100K,
+    ),
+)
+
+_PURE: Final = (
+    *map(_ipam, ("stepdown", "stepup", "random")),
+    Scenario(
+        name="model",
+        group="pure",
+        about="a cloud of so many groups with VIP and EIP, by verbs in one transaction, on a data plane that keeps nothing",
+        unit="us",
+        per="a mapped EIP",
+        contestants=(_pure("vipnet", "Model"),),
+        shares=_shares(((_K,), 8), ((_K, 100 * _K), 8)),
+    ),
+    Scenario(
+        name="verb",
+        group="pure",
+        about="create-eip where so many are, on a data plane that keeps nothing",
+        unit="us",
+        per="a verb",
+        contestants=(_pure("vipnet", "Verb"),),
+        shares=_ONE,
+    ),
+    Scenario(
+        name="compile",
+        group="pure",
+        about="intents of so many mapped EIPs into entries and a plan",
+        unit="us",
+        per="an EIP",
+        contestants=(
+            _pure("vipnet, nftables", "Compile", modules=("pyroute2",), backend="nftables"),
+            _pure("vipnet, ovs", "Compile", modules=("ovs",), backend="ovs"),
+        ),
+        shares=_shares(((_K,), 8), ((_K, 100 * _K), 8)),
+    ),
+    Scenario(
+        name="import",
+        group="pure",
+        about="a fresh interpreter that imports a package, less one that imports nothing (time, not CPU time)",
+        unit="ms",
+        per="an import",
+        contestants=(
+            _pure("vipnet", "Import", module="vipnet"),
+            _pure("netaddr", "Import", modules=("netaddr",), module="netaddr"),
+            _pure("pyroute2", "Import", modules=("pyroute2",), module="pyroute2"),
+            _pure("sqlalchemy", "Import", modules=("sqlalchemy",), module="sqlalchemy"),
+        ),
+        shares=_shares(((1,), 5), ((1,), 10)),
+    ),
+)
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {one.id: one for one in (*_PURE, *_NFTABLES, *_OVS)}
+"""By what they are called on the command line."""

@@ -1,0 +1,188 @@
+"""Contestants of a scenario at one scale: each in a process of its own, taking turns round by round, so that drift cancels."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from runner.records import Absence, Key, Record
+from runner.scenario import Contestant, Scenario
+
+__all__ = ["Plan", "absence", "held"]
+
+_HERE: Final = Path(__file__).resolve().parent.parent
+_CLEAN: Final = 60.0
+"""Seconds that it may take to clean up."""
+
+_READY: Final = 600.0
+"""Seconds that a contestant may take to get ready, or for one round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One scenario at one scale: who takes part, how many rounds there are to be, and when it must end."""
+
+    scenario: Scenario
+    scale: int
+    contestants: Sequence[Contestant]
+    rounds: int
+    seed: int
+    until: float
+    """By `time.monotonic`."""
+
+
+class _FailedError(Exception):
+    """A contestant has ended, or does not answer."""
+
+
+class _Process:
+    """A contestant's process. A context manager; at its end the process has cleaned up, or was killed."""
+
+    def __init__(self, plan: Plan, contestant: Contestant) -> None:
+        options = [f"{name}={value}" for name, value in contestant.options.items()]
+        words = [sys.executable, "-m", "runner.worker", contestant.worker, str(plan.scale), str(plan.seed), *options]
+        self.key = Key(scenario=plan.scenario.id, scale=plan.scale, contestant=contestant.name)
+        self._until = plan.until
+        self._process = subprocess.Popen(words, cwd=_HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_CLEAN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def answer(self) -> dict[str, Any]:
+        """What it says next. Raises _FailedError."""
+        assert self._process.stdout is not None
+        patience = min(_READY, max(1.0, self._until - time.monotonic()))
+        if not select.select([self._process.stdout], [], [], patience)[0]:
+            raise _FailedError(f"took more than {patience:.0f} s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise _FailedError(f"ended with status {self._process.wait()}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def go(self) -> dict[str, Any]:
+        """Have it do its work once. Raises _FailedError."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write("go\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise _FailedError(f"ended with status {self._process.wait()}") from error
+        return self.answer()
+
+    def end(self) -> dict[str, Any]:
+        """Have it read back what it did, and clean up. Raises _FailedError."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self.answer()
+
+
+def absence(contestant: Contestant, scale: int) -> str:
+    """Why a contestant takes no part; "": it does."""
+    if contestant.most is not None and scale > contestant.most:
+        return f"does no more than {contestant.most}"
+    programs = [name for name in contestant.programs if shutil.which(name) is None]
+    modules = [name for name in contestant.modules if importlib.util.find_spec(name) is None]
+    return f"not installed: {', '.join((*programs, *modules))}" if programs or modules else ""
+
+
+def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str) -> Iterator[Record | Absence]:
+    """Hold a contest, and yield each record when it is known; contestants that are `done` already take no part again.
+
+    The first round warms up, and is not recorded. Who fails, or is not ready in time, is absent from then on. When the time is
+    over no round begins.
+    """
+    with ExitStack() as stack:
+        running: list[_Process] = []
+        for contestant in plan.contestants:
+            key = Key(scenario=plan.scenario.id, scale=plan.scale, contestant=contestant.name)
+            if key in done:
+                continue
+            if reason := absence(contestant, plan.scale):
+                yield Absence(key=key, reason=reason)
+                continue
+            process = stack.enter_context(_Process(plan, contestant))
+            tell(f"{contestant.name} gets ready")
+            failed = _tried(process, process.answer)
+            if isinstance(failed, Absence):
+                yield failed
+            else:
+                running.append(process)
+        yield from _rounds(plan, running, tell)
+
+
+def _rounds(plan: Plan, running: list[_Process], tell: Callable[[str], object]) -> Iterator[Record | Absence]:
+    records: dict[Key, list[Record]] = {process.key: [] for process in running}
+    for number in range(plan.rounds + 1):
+        if time.monotonic() > plan.until:
+            break
+        tell(f"round {number} of {plan.rounds}")
+        for process in _turned(running, number):
+            said = _tried(process, process.go)
+            if isinstance(said, Absence):
+                running.remove(process)
+                yield said
+            elif number:
+                one = Record(
+                    key=process.key, round=number, samples=tuple(said["samples"]), loop=said["loop"], cpu=said["cpu"]
+                )
+                records[process.key].append(one)
+    for process in running:
+        yield from _ended(process, records[process.key])
+
+
+def _ended(process: _Process, records: Sequence[Record]) -> Iterator[Record | Absence]:
+    """What is known of a contestant, if what it did is what it was to do."""
+    said = _tried(process, process.end)
+    if isinstance(said, Absence):
+        yield said
+    elif not records:
+        yield Absence(key=process.key, reason="there was no time for a round")
+    else:
+        *rest, last = records
+        yield from rest
+        yield Record(
+            key=last.key,
+            round=last.round,
+            samples=last.samples,
+            loop=last.loop,
+            cpu=last.cpu,
+            peak_mb=said["peak_mb"],
+            checked=said["checked"],
+        )
+
+
+def _turned(running: list[_Process], number: int) -> list[_Process]:
+    """Another one begins each round."""
+    turn = number % len(running) if running else 0
+    return [*running[turn:], *running[:turn]]
+
+
+def _tried(process: _Process, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | Absence:
+    try:
+        return work()
+    except _FailedError as error:
+        return Absence(key=process.key, reason=str(error))

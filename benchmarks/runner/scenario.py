@@ -1,0 +1,62 @@
+"""What is measured, as data: scenarios, who takes part in them, and how much of them a profile does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+__all__ = ["PROFILES", "Contestant", "Profile", "Scenario", "Share"]
+
+Profile = Literal["quick", "full"]
+PROFILES: Final[tuple[Profile, ...]] = ("quick", "full")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """Who does the work of a scenario: `worker` is "module:class", a `runner.worker.Worker`.
+
+    `most` is the largest scale that it does.
+
+    `programs` and `modules` are what must be installed for it; if they are not, it is named as missing.
+    """
+
+    name: str
+    worker: str
+    programs: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    most: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of a scenario a profile does: at which scales, in how many rounds."""
+
+    scales: tuple[int, ...]
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """The same work, done by several at the same scales, by turns.
+
+    `group` is the data plane, or "pure" for code that asks none: of that CPU time is judged. `reference` is the contestant that
+    others are divided by when two runs are compared, "": the loop that every process runs. `goal`: the most that vipnet is to
+    take of a contestant's time, by its name.
+    """
+
+    name: str
+    group: str
+    about: str
+    unit: Literal["us", "ms", "s", "MB"]
+    per: str
+    contestants: tuple[Contestant, ...]
+    shares: Mapping[Profile, Share]
+    reference: str = ""
+    goals: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def id(self) -> str:
+        """What it is called in records and on the command line."""
+        return f"{self.group}.{self.name}"

@@ -1,0 +1,87 @@
+"""A contestant's own process: it gets ready, does the work once for each line that comes in, and says what that took.
+
+    python -m runner.worker module:class SCALE SEED [name=value ...]
+
+It prints JSON lines: `ready`, then one for each line of standard input, and `end` when that has ended and all is cleaned up.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import resource
+import signal
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+__all__ = ["Worker", "loop", "main"]
+
+_LOOP: Final = 1_000_000
+
+
+class Worker(ABC):
+    """The work of one contestant at one scale. A context manager: what it needs is there from `__enter__` to `__exit__`."""
+
+    cpu: bool = False
+    """Whether what is said is CPU time."""
+
+    def __init__(self, scale: int, seed: int, **options: str) -> None:
+        self.scale, self.seed, self.options = scale, seed, options
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    @abstractmethod
+    def once(self) -> Sequence[float]:
+        """Do the work of one round; the seconds of each unit of it."""
+
+    def check(self) -> str:
+        """Read back what was done, outside of what is measured, and say it. Raises AssertionError where it is not that."""
+        return ""
+
+
+def loop() -> float:
+    """CPU seconds of a loop of a million additions."""
+    begun, total = time.process_time(), 0
+    for number in range(_LOOP):
+        total += number
+    return time.process_time() - begun
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be a contestant."""
+    where, scale, seed, *rest = arguments
+    module, _, name = where.partition(":")
+    kind: type[Worker] = getattr(importlib.import_module(module), name)
+    made = kind(int(scale), int(seed), **dict(one.split("=", 1) for one in rest))
+    signal.signal(signal.SIGTERM, _end)
+    begun = time.perf_counter()
+    with made:
+        gc.collect()
+        _say(ready=time.perf_counter() - begun)
+        for _ in sys.stdin:
+            looped = loop()
+            samples = list(made.once())
+            _say(samples=samples, loop=looped, cpu=made.cpu)
+        checked = made.check()
+    _say(end=True, checked=checked, peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _say(**said: Any) -> None:
+    print(json.dumps(said), flush=True)
+
+
+def _end(_number: int, _frame: object) -> None:
+    sys.exit(1)  # by way of `__exit__`: nothing is left behind
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
