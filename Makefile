@@ -5,6 +5,7 @@
 #   make test [ARGS="-k vip"]       the tests; long lists by a seeded sample
 #   make test-long                  the tests, long lists whole
 #   make lint types                 ruff; mypy and pyright
+#   make bench                      vipnet beside others on this machine: build/bench/report.html, under ten minutes
 #   make docs                       the documentation, into site/
 
 BACKEND ?= nftables
@@ -17,7 +18,7 @@ BIN = .venv/bin
 # Two at a time: most of a packet test is waiting. A file's tests stay together, for they share what they build.
 PYTEST = $(BIN)/pytest -n 2 --dist loadfile --require-backend simulator --require-backend nftables --require-backend ovs
 
-.PHONY: help demo test test-long lint types docs packages venv clean
+.PHONY: help demo test test-long lint types docs bench packages test-packages venv clean
 .NOTPARALLEL:
 
 help:
@@ -27,10 +28,10 @@ demo: packages
 	@$(SETUP) venv all
 	@$(BIN)/vipnet demo --backend $(BACKEND)
 
-test: packages venv
+test: test-packages venv
 	$(PYTEST) -m "not long" $(ARGS)
 
-test-long: packages venv
+test-long: test-packages venv
 	$(PYTEST) $(ARGS)
 
 lint: venv
@@ -44,12 +45,19 @@ docs:
 	@$(SETUP) venv docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
+bench: packages
+	@$(SETUP) venv bench
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
 packages:
 	@$(SETUP) packages
+
+test-packages:
+	@$(SETUP) packages test
 
 venv:
 	@$(SETUP) venv dev
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,8 @@
     python benchmarks/run.py --only nftables.program --peer "nft -f"
     python benchmarks/run.py --compare OLD.jsonl      what got slower since
 
-Records are lines of JSON in the file of --json; a run that was interrupted goes on there.
+Records are lines of JSON in the file of --json; a run that was interrupted goes on there, and the file of one that was not is
+kept beside it as NAME.previous.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from runner.catalogue import SCENARIOS
-from runner.contest import Plan, held
+from runner.contest import Plan, absence, held
 from runner.judge import compared
 from runner.page import write_report
-from runner.records import Absence, Key, Series, environment, read, series_of
+from runner.records import COMPLETE, Absence, Key, Series, environment, is_complete, read, series_of
 from runner.scenario import PROFILES, Contestant, Profile, Scenario
 from runner.tables import tables
 
@@ -37,6 +38,9 @@ _BARS: Final = 24
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit status: 1 where something got slower, or a contestant failed."""
     options = _parser().parse_args(arguments)
+    if options.list:
+        print("\n".join(_listed(options)))
+        return 0
     if os.geteuid() != 0 and any(one.group != "pure" for one in _scenarios(options)):
         print("it makes network namespaces: run it as root, or name --backend pure", file=sys.stderr)
         return 2
@@ -47,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = write_report(options.report, SCENARIOS, machine, series, absences)
     print(f"records: {options.json}\nreport:  {report}")
     return max(int(failed), _compared(options.compare, series_of(records)) if options.compare else 0)
+
+
+def _listed(options: argparse.Namespace) -> Iterator[str]:
+    for scenario in _scenarios(options):
+        yield f"{scenario.id}: {scenario.about}; {scenario.unit} for {scenario.per}"
+        for one in _contestants(scenario, options.peer):
+            yield f"    {one.name}" + (f" ({reason})" if (reason := absence(one, 0)) else "")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,13 +119,18 @@ def _measured(options: argparse.Namespace) -> bool:
                 if isinstance(one, Absence) and not one.reason.startswith(("not installed", "does no more", "there was no time")):
                     failed = True
                     where(f"{one.key.contestant}: {one.reason}\n")
+        file.write(COMPLETE + "\n")
     _tell(len(plans), len(plans), "", "done\n")
     return failed
 
 
 def _begun(path: Path) -> set[Key]:
     """Who has records in a file already; a new file begins with what machine this is."""
-    if path.exists() and path.stat().st_size:
+    if path.exists() and is_complete(path):
+        path.replace(path.with_name(f"{path.name}.previous"))
+    elif path.exists() and path.stat().st_size:
+        text = path.read_text()
+        path.write_text(text[: text.rfind("\n") + 1])  # without the line in whose middle somebody was killed
         _, records, _ = read(path)
         return {record.key for record in records}
     path.write_text(environment() + "\n")

@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -36,6 +36,9 @@ PROGRAMS = {
 }
 """Programs that the demo and the tests start, and the Debian package of each."""
 
+TEST_PROGRAMS = {"chromium": "chromium"}
+"""Programs that the tests alone start."""
+
 UNITS = {
     "nginx-light": "nginx.service",
     "keepalived": "keepalived.service",
@@ -56,20 +59,22 @@ def main(arguments: Sequence[str]) -> int:
     try:
         match arguments:
             case ["packages"]:
-                return packages()
+                return packages(PROGRAMS)
+            case ["packages", "test"]:
+                return packages(PROGRAMS | TEST_PROGRAMS)
             case ["venv", extra]:
                 return venv(extra)
             case _:
-                return _refuse("usage: setup.py packages | setup.py venv EXTRA")
+                return _refuse("usage: setup.py packages [test] | setup.py venv EXTRA")
     except KeyboardInterrupt:
         return _refuse("setup interrupted")
     except subprocess.CalledProcessError as error:
         return _refuse(f"setup: {' '.join(map(str, error.cmd[:3]))} … exited {error.returncode}")
 
 
-def packages() -> int:
+def packages(programs: Mapping[str, str]) -> int:
     """Install the Debian packages that are missing; on a terminal after asking, else straight away."""
-    needed = missing_packages()
+    needed = missing_packages(programs)
     if not needed:
         return 0
     if not Path(APT_GET).exists():
@@ -79,14 +84,14 @@ def packages() -> int:
     if not _agreed(needed):
         return _refuse(f"not installed: {' '.join(needed)}")
     install(needed)
-    still = missing_packages()
+    still = missing_packages(programs)
     return _refuse(f"apt-get installed these, but their programs are not there: {' '.join(still)}") if still else 0
 
 
-def missing_packages() -> list[str]:
+def missing_packages(programs: Mapping[str, str]) -> list[str]:
     """Return the Debian packages whose program is not there."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    needed = [package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None]
+    needed = [package for program, package in programs.items() if shutil.which(program, path=path) is None]
     # Debian's own Python brings no pip for new environments unless asked to
     return needed if importlib.util.find_spec("ensurepip") or _works() else [*needed, "python3-venv"]
 

@@ -16,8 +16,8 @@ from vipnet.cli.declare import Verb
 from vipnet.cli.verbs import SECTIONS
 
 VERBS = {verb.name: verb for section in SECTIONS for verb in section.verbs}
-ELSEWHERE = {"demo", "watch"}
-"""One needs root and takes its time, the other never ends: tests/lab/test_demo.py, tests/test_watch.py ask the same of them."""
+ELSEWHERE = {"bench", "demo", "watch"}
+"""Two take their time, one never ends: tests/benchmarks, tests/lab/test_demo.py, tests/test_watch.py ask the same of them."""
 
 STORY = """
     vpc-create

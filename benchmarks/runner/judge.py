@@ -90,8 +90,8 @@ def _judged(
     return Verdict(key=key, word=word, change=change, low=low, high=high)
 
 
-_NEARLY: Final = 0.7
-"""Of the bound is what counts: what is slower by just as much is measured as less every second time."""
+_NEARLY: Final = 0.5
+"""This much of the bound counts, if it is no noise: what is slower by just the bound is measured as less every second time."""
 
 
 @dataclass(frozen=True, slots=True)

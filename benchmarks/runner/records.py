@@ -13,10 +13,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["VERSION", "Absence", "Key", "Record", "Series", "environment", "read", "series_of"]
+__all__ = ["COMPLETE", "VERSION", "Absence", "Key", "Record", "Series", "environment", "is_complete", "read", "series_of"]
 
 VERSION: Final = 1
 """Of the form of the lines."""
+
+COMPLETE: Final = json.dumps({"kind": "complete"})
+"""The last line of a run that has come to its end."""
 
 _VERSIONS: Final = {
     "nft": ["nft", "--version"],
@@ -109,11 +112,16 @@ def read(path: Path) -> tuple[dict[str, Any], list[Record], list[Absence]]:
                 machine = _machine(fields)
             elif kind == "round":
                 records.append(_record(fields))
-            else:
+            elif kind == "absent":
                 absences.append(Absence(key=_key(fields), reason=fields["reason"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}:{number} is no record of a benchmark: {error!r}") from error
     return machine, records, absences
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a file is of a run that has come to its end."""
+    return path.read_text().endswith(COMPLETE + "\n")
 
 
 def _machine(fields: dict[str, Any]) -> dict[str, Any]:

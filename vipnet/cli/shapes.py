@@ -69,6 +69,18 @@ class Removed(TypedDict):
     removed: list[str]
 
 
+class Measured(TypedDict):
+    """Where the records of benchmarks are, and their report."""
+
+    records: str
+    report: str
+
+
+def measured() -> Any:
+    """Of benchmarks."""
+    return Measured
+
+
 def planned() -> Any:
     """Of a plan."""
     return Planned

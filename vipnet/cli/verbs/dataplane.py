@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vipnet.cli import actions, shapes, watching
-from vipnet.cli.declare import Section, action, flag, number, read, required, text
+from vipnet.cli import actions, benchmarks, shapes, watching
+from vipnet.cli.declare import Section, action, flag, many, number, read, required, text
 
 __all__ = ["DATA_PLANE"]
 
@@ -60,6 +60,20 @@ DATA_PLANE = Section(
             text("--backend", "NAME", "the backend to show"),
             flag("--keep", "leave it running, to look around"),
             flag("--down", "take down what --keep left"),
+        ),
+        action(
+            "bench",
+            benchmarks.bench,
+            shapes.measured,
+            "Measure vipnet beside nft, iptables, ovs-ofctl and others on this machine (from a checkout, as root).",
+            "bench --only pure.import",
+            text("--profile", "quick|full", "how much of it (default quick: under ten minutes)"),
+            text("--only", "NAME,...", "scenarios, by commas"),
+            many("--backend", "NAME", "pure, nftables, iptables or ovs"),
+            many("--peer", "NAME", "whom to measure beside vipnet (default: all)"),
+            text("--json", "FILE", "where records are kept, the report beside them; a run that was interrupted goes on"),
+            text("--compare", "FILE", "records of an earlier run: say what got slower, and exit with 1"),
+            text("--minutes", "N", "how long it may take"),
         ),
     ),
 )
