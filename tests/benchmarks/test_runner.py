@@ -18,10 +18,10 @@ from runner.judge import compared
 from runner.page import write_report
 from runner.plots import curves, ratios
 from runner.records import COMPLETE, Absence, Key, Record, Series, environment, is_complete, read, series_of
-from runner.scenario import PROFILES, Contestant, Scenario, Share
+from runner.scenario import PROFILES, Contestant, Profile, Scenario, Share
 from runner.tables import tables
 
-SHARES = {profile: Share((10,), 2) for profile in PROFILES}
+SHARES: Mapping[Profile, Share] = {profile: Share((10,), 2) for profile in PROFILES}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,180 @@
+"""How long a client beyond the uplink has no answer while the VIP moves: by real keepalived, and by the data plane alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from runner.worker import Worker
+
+from vipnet.lab import Lab, LabServer, frames
+from vipnet.lab.netns import ip
+from vipnet.lab.node import wait_for
+from vipnet.lab.record import Run, clear_all
+from vipnet.lab.scene import GROUP, LENGTH, MASTER, SLAVE, VIP, Scene, build
+from vipnet.lab.timeline import Watcher, longest_gap
+
+__all__ = ["Failover", "Handover"]
+
+_PATIENCE: Final = 30.0
+_SETTLED: Final = 0.3
+_PORT: Final = 7777
+_PKTINFO: Final = 8
+"""IP_PKTINFO of linux/in.h, which Python does not name."""
+_EACH: Final = 0.0005
+"""Seconds between two packets of the client."""
+
+
+class _InScene(Worker):
+    """Has the worked example: two servers, with nginx and keepalived, a client, an EIP. Option `backend`."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            run = Run.start()
+            stack.callback(clear_all, [run])
+            lab = stack.enter_context(Lab(prefix="bench", root=run.folder / "lab", record=run.record))
+            self.scene: Scene = build(run, lab, self.options["backend"], str)
+            stack.enter_context(self.scene.cloud)
+            self.scene.eip = self.scene.cloud.groups.create_eip(GROUP, charge_type="traffic").vip_eip or ""
+            self.prepare(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def prepare(self, stack: ExitStack) -> None:
+        """Get ready in the scene."""
+
+    def server(self, name: str) -> LabServer:
+        """A server of the scene."""
+        return self.scene.servers[name]
+
+
+class Failover(_InScene):
+    """A new connection every 20 ms; keepalived is stopped, killed, frozen or cut off (option `event`); seconds without a page.
+
+    Option `advert`: seconds between two advertisements.
+    """
+
+    def prepare(self, stack: ExitStack) -> None:
+        for name in (MASTER, SLAVE):
+            self.server(name).stop_keepalived()
+            self._start(name)
+        self._watcher = stack.enter_context(Watcher(self.scene.client, self.scene.eip))
+
+    def once(self) -> Sequence[float]:
+        self._served(MASTER)
+        time.sleep(_SETTLED)
+        began = time.monotonic()
+        undo = self._strike()
+        self._served(SLAVE)
+        time.sleep(_SETTLED)
+        gap = longest_gap(self._watcher.since(began))
+        undo()
+        self._served(MASTER)
+        return [gap]
+
+    def check(self) -> str:
+        answers = self._watcher.answers
+        assert any(answer.page is not None for answer in answers)
+        return f"{len(answers)} requests"
+
+    def _served(self, name: str) -> None:
+        wait_for(lambda: self._watcher.served_by(name) or None, f"{name} to answer", timeout=_PATIENCE)
+
+    def _start(self, name: str) -> None:
+        config = self.scene.cloud.groups.keepalived_config(GROUP, name, advert_int=self.options["advert"])
+        self.server(name).start_keepalived(config)
+
+    def _strike(self) -> Callable[[], object]:
+        """Do to the master what is to be done; what makes it good again."""
+        master = self.server(MASTER)
+        match self.options["event"]:
+            case "TERM":
+                master.stop_keepalived()
+                return partial(self._start, MASTER)
+            case "KILL":
+                master.stop_keepalived(signal.SIGKILL)
+                return partial(self._start, MASTER)
+            case "freeze":
+                _signalled(master, signal.SIGSTOP)
+                return partial(_signalled, master, signal.SIGCONT)
+            case _:
+                ip(master.netns, ["link set eth0 down"])
+                return partial(self._link_up, master)
+
+    def _link_up(self, master: LabServer) -> None:
+        ip(master.netns, ["link set eth0 up"])
+        with suppress(Exception):
+            ip(master.netns, ["route replace default via 192.168.4.1"])
+
+
+class Handover(_InScene):
+    """The data plane's part: from a member's gratuitous ARP to the first answer of that member, with 2,000 packets a second."""
+
+    def prepare(self, stack: ExitStack) -> None:
+        self._over = threading.Event()
+        stack.callback(self._over.set)
+        for name in (MASTER, SLAVE):
+            self.server(name).stop_keepalived()
+            ip(self.server(name).netns, [f"address flush dev eth0 to {VIP}/32"])
+            one = self.server(name).call(partial(_bound, _PORT))
+            stack.callback(one.close)
+            threading.Thread(target=self._echo, args=(one, name.encode()), daemon=True).start()
+        self._client = self.scene.client.call(partial(_bound, 0))
+        stack.callback(self._client.close)
+        self._holder = SLAVE
+
+    def once(self) -> Sequence[float]:
+        before, after = self._holder, MASTER if self._holder == SLAVE else SLAVE
+        ip(self.server(before).netns, [f"address flush dev eth0 to {VIP}/32"])
+        ip(self.server(after).netns, [f"address add {VIP}/{LENGTH} dev eth0"])
+        begun = time.perf_counter()
+        frames.announce(self.server(after), VIP)
+        answered = self._answered_by(after.encode())
+        self._holder = after
+        time.sleep(0.2)
+        return [answered - begun]
+
+    def check(self) -> str:
+        return f"{self._holder} answers"
+
+    def _answered_by(self, name: bytes) -> float:
+        deadline, due = time.perf_counter() + _PATIENCE, time.perf_counter()
+        while time.perf_counter() < deadline:
+            self._client.sendto(b"?", (self.scene.eip, _PORT))
+            due += _EACH
+            while (left := due - time.perf_counter()) > 0:
+                self._client.settimeout(left)
+                with suppress(TimeoutError):
+                    if self._client.recv(64) == name:
+                        return time.perf_counter()
+        raise AssertionError(f"{name.decode()} does not answer within {_PATIENCE:g} s")
+
+    def _echo(self, one: socket.socket, name: bytes) -> None:
+        one.settimeout(0.2)
+        while not self._over.is_set():
+            with suppress(TimeoutError, OSError):
+                _, ancillary, _, peer = one.recvmsg(64, 64)
+                one.sendmsg([name], ancillary, 0, peer)  # from the address that was asked
+
+
+def _signalled(server: LabServer, number: int) -> None:
+    for pid in server.pids("keepalived"):
+        os.kill(pid, number)
+
+
+def _bound(port: int) -> socket.socket:
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.IPPROTO_IP, _PKTINFO, 1)
+    one.bind(("0.0.0.0", port))
+    return one
