@@ -23,10 +23,10 @@ from vipnet.intents import (
     VpcRouting,
 )
 from vipnet.plan import TargetPlan, diff
+from vipnet_kernel.names import owner_mark
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
-from vipnet_nftables.names import owner_mark
 
 __all__ = ["Host", "Scene", "declared", "grouped", "in_words", "nft", "without_state"]
 
