@@ -26,7 +26,7 @@ from vipnet_kernel.names import check_device
 from vipnet_kernel.port_entries import Attachment, Up
 from vipnet_kernel.route_entries import Route, Rule
 
-__all__ = ["ROUTER_SYSCTLS", "leg_sysctls", "links_of"]
+__all__ = ["ROUTER_SYSCTLS", "leg_sysctls", "links_of", "transit_addresses"]
 
 ROUTER_SYSCTLS = {
     "ipv4/ip_forward": "1",
@@ -65,15 +65,18 @@ def leg_sysctls(leg: str) -> dict[str, str]:
     return {f"ipv4/neigh/{leg}/locktime": "0", f"ipv4/conf/{leg}/arp_ignore": "1"}
 
 
-def links_of(intent: Intent, owner: str) -> Iterator[LinkEntry]:
-    """What an intent needs of links, for the vipnet that `owner` marks. Raises DataplaneError for what cannot be kept."""
+def links_of(intent: Intent, owner: str, *, inner: bool = False) -> Iterator[LinkEntry]:
+    """What an intent needs of links, for the vipnet that `owner` marks. Raises DataplaneError for what cannot be kept.
+
+    `inner`: the routers' private addresses are of scope link, so that the kernel asks upstream by ARP with none of them.
+    """
     match intent:
         case SubnetSwitching():
             return _subnet_switching(intent)
         case SubnetRouting():
-            return _subnet_routing(intent)
+            return _subnet_routing(intent, inner=inner)
         case VpcRouting():
-            return _vpc_routing(intent, owner)
+            return _vpc_routing(intent, owner, inner=inner)
         case UplinkSwitching():
             return _uplink_switching(intent, owner)
         case PortSecurity():
@@ -101,13 +104,13 @@ def _segment(bridge: str) -> Iterator[LinkEntry]:
     yield Up("", bridge)
 
 
-def _subnet_routing(intent: SubnetRouting) -> Iterator[LinkEntry]:
+def _subnet_routing(intent: SubnetRouting, *, inner: bool) -> Iterator[LinkEntry]:
     router = names.router_namespace(intent.vpc_id)
     leg = names.subnet_leg(intent.network_id)
     yield from _leg(router, leg, intent.mac, names.bridge(intent.network_id))
     for name, value in leg_sysctls(leg).items():
         yield Sysctl(router, name, value, leg)
-    yield Address(router, leg, f"{format_ip4(intent.gateway)}/{intent.length}", routes=False)
+    yield Address(router, leg, f"{format_ip4(intent.gateway)}/{intent.length}", routes=False, inner=inner)
     # a route of its own: the kernel's would be gone for a moment when another gateway takes the place of this one
     yield Route(router, "main", str(IPv4Network((intent.gateway, intent.length), strict=False)), leg, scope="link")
     yield Sysctl(router, f"ipv6/conf/{leg}/disable_ipv6", "1" if intent.gateway6 is None else "0", leg)
@@ -122,7 +125,7 @@ def _leg(namespace: str, leg: str, mac: str, bridge: str, *, single: bool = True
     yield Up("", far)
 
 
-def _vpc_routing(intent: VpcRouting, owner: str) -> Iterator[LinkEntry]:
+def _vpc_routing(intent: VpcRouting, owner: str, *, inner: bool) -> Iterator[LinkEntry]:
     router = names.router_namespace(intent.vpc_id)
     yield Namespace(router, owner)
     yield from _settings(router)
@@ -131,7 +134,7 @@ def _vpc_routing(intent: VpcRouting, owner: str) -> Iterator[LinkEntry]:
         for uplink in intent.uplinks:
             yield from _uplink_leg(router, intent.mac, uplink)
     if intent.mode in ("distgw", "eip-distgw") and intent.uplinks:
-        yield from _transit(intent, owner)
+        yield from _transit(intent, owner, inner=inner)
 
 
 def _settings(namespace: str) -> Iterator[LinkEntry]:
@@ -158,7 +161,7 @@ def _default_route(namespace: str, table: str, gateway: int, leg: str) -> Route:
     return Route(namespace, table, "default", leg, format_ip4(gateway), onlink=True)
 
 
-def _transit(intent: VpcRouting, owner: str) -> Iterator[LinkEntry]:
+def _transit(intent: VpcRouting, owner: str, *, inner: bool) -> Iterator[LinkEntry]:
     if all(uplink.address is None for uplink in intent.uplinks):
         raise DataplaneError(
             f"{intent.id} has access mode {intent.mode}, but no uplink has an address to masquerade with; "
@@ -168,12 +171,18 @@ def _transit(intent: VpcRouting, owner: str) -> Iterator[LinkEntry]:
         raise DataplaneError(f"{intent.id} has the tag {intent.tag}; transit links are numbered 1 to {_MOST_TAGS - 1}")
     router, gateway = names.router_namespace(intent.vpc_id), names.gateway_namespace(owner)
     far = names.transit_end(router)
-    there, here = (format_ip4(_TRANSIT_FIRST + 2 * intent.tag + side) for side in (0, 1))
+    there, here = transit_addresses(intent.tag)
     yield Veth(names.TRANSIT, router, "", far, gateway, "")
-    yield Address(router, names.TRANSIT, f"{here}/31")
+    yield Address(router, names.TRANSIT, f"{here}/31", inner=inner)
     yield Address(gateway, far, f"{there}/31")
     yield Route(router, "main", "default", names.TRANSIT, there)
     yield Up(gateway, far)
+
+
+def transit_addresses(tag: int) -> tuple[str, str]:
+    """The gateway's and the router's end of the transit link of the VPC with this tag."""
+    there, here = (format_ip4(_TRANSIT_FIRST + 2 * tag + side) for side in (0, 1))
+    return there, here
 
 
 def _uplink_switching(intent: UplinkSwitching, owner: str) -> Iterator[LinkEntry]:

@@ -62,24 +62,25 @@ def test_segment() -> None:
 
 def test_segment_with_a_tagged_leg() -> None:
     classic = SubnetSwitching(network_id=NET, vpc_id=DEFAULT_VPC, leg="eth2", vlan_id=7)
-    assert texts(classic)[3:] == [
+    assert texts(classic)[2:] == [
         "link add link eth2 name vncaaaaaaaa0000 type vlan id 7",
+        "link set dev vncaaaaaaaa0000 master vnbaaaaaaaa0000 up",
+        'add element bridge vipnet vn_bridges { "vnbaaaaaaaa0000" }',
         'add element bridge vipnet vn_legs { "vncaaaaaaaa0000" : 2863311530 }',
         'add element bridge vipnet vn_outer { "vncaaaaaaaa0000" }',
-        "link set dev vncaaaaaaaa0000 master vnbaaaaaaaa0000 up",
     ]
 
 
 def test_port() -> None:
     mac = "02:00:00:00:00:0a"
     assert texts(PORT) == [
+        "link set dev tap0 master vnbaaaaaaaa0000 up",
         'add element bridge vipnet vn_ports { "tap0" }',
         f'add element bridge vipnet vn_arp {{ "tap0" . {mac} . {mac} . 192.168.7.246 }}',
         f'add element bridge vipnet vn_ip {{ "tap0" . {mac} . 192.168.7.246 }}',
         f'add element bridge vipnet vn_arp {{ "tap0" . {mac} . {mac} . 192.168.7.247 }}',
         f'add element bridge vipnet vn_ip {{ "tap0" . {mac} . 192.168.7.247 }}',
         'add element bridge vipnet vn_vrrp { "tap0" . "tap1" }',
-        "link set dev tap0 master vnbaaaaaaaa0000 up",
     ]
 
 
