@@ -127,7 +127,8 @@ def _of_ports(ports: dict[str, Port], table: Table) -> dict[str, Sequence[str]]:
 
 
 def _sending(ports: dict[str, Port], legs: dict[str, str], claims: dict[str, list[str]]) -> Layout:
-    targets = {device: f"-j VIPNET-G-{device}" for device in ports} | {device: f"-j VIPNET-C-{net}" for device, net in legs.items()}
+    targets = {device: f"-j VIPNET-G-{device}" for device in ports}
+    targets |= {device: f"-j VIPNET-C-{net}" for device, net in legs.items()}
     chains = dispatch("VIPNET-PRE", targets, lambda device: f"-i {device}") | _of_ports(ports, EB_NAT)
     for network, ips in claims.items():
         chains[f"VIPNET-C-{network}"] = list(_claiming(ips))
@@ -164,6 +165,7 @@ def _claiming(ips: Sequence[str]) -> Iterator[str]:
 
 def _delivering(ports: dict[str, Port], outers: set[str], bridges: Sequence[str]) -> Layout:
     deliver = {device: f"-j VIPNET-T-{device}" for device in ports}
+    inner = dict.fromkeys(ports.keys() | outers | {"vnr+", "vnl+"}, "-j DROP")
     vrrp = {device: f"-j VIPNET-V-{device}" for device in ports}
     chains: dict[str, Sequence[str]] = {
         "VIPNET-FORWARD": [
@@ -174,7 +176,7 @@ def _delivering(ports: dict[str, Port], outers: set[str], bridges: Sequence[str]
             "-p IPv6 -j VIPNET-TO",
         ],
         "VIPNET-BRIDGES": [f"-i {bridge} -j RETURN" for bridge in bridges],
-        **dispatch("VIPNET-IN", dict.fromkeys(ports.keys() | outers | {"vnr+", "vnl+"}, "-j DROP"), lambda name: f"-i {name}"),
+        **dispatch("VIPNET-IN", inner, lambda device: f"-i {device}"),
         **dispatch("VIPNET-VRRP", vrrp, lambda device: f"-i {device}"),
         **dispatch("VIPNET-TO", deliver, lambda device: f"-o {device}"),
         **_of_ports(ports, EB_FILTER),
@@ -200,7 +202,8 @@ def _bridged() -> Layout:
 
 
 def _raw(ports: dict[str, Port], legs: dict[str, str], claims: dict[str, list[str]]) -> Layout:
-    targets = {device: f"-j VIPNET-N-{device}" for device in ports} | {device: f"-j VIPNET-L-{net}" for device, net in legs.items()}
+    targets = {device: f"-j VIPNET-N-{device}" for device in ports}
+    targets |= {device: f"-j VIPNET-L-{net}" for device, net in legs.items()}
     chains: dict[str, Sequence[str]] = {
         "VIPNET-PRE": ["-i vnb+ -j VIPNET-FROM", "-i vnb+ -j CT --notrack"],
         **dispatch("VIPNET-FROM", targets, lambda device: f"-m physdev --physdev-in {device}"),

@@ -236,7 +236,7 @@ def _counting(address: str, count: Count) -> str:
 
 def _quoted(comment: str) -> str:
     """As iptables-save prints it: in quotes only where it must be."""
-    return comment if comment.replace("-", "").replace(".", "").isalnum() else f'"{comment}"'
+    return comment if comment.replace("-", "").isalnum() else f'"{comment}"'
 
 
 def spots(entry: Nat | Count) -> Iterator[Spot]:

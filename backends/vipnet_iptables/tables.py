@@ -36,7 +36,7 @@ class Table(NamedTuple):
 
 @dataclass(slots=True)
 class Layout:
-    """What there is of ours in one table: chains, the policies that we set, and from which built-in chains it is jumped to ours."""
+    """What there is of ours in one table: chains, the policies that we set, and which of ours built-in chains jump to."""
 
     chains: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     policies: dict[str, str] = field(default_factory=dict[str, str])
