@@ -87,9 +87,7 @@ def limits(rates: Sequence[int]) -> dict[str, Sequence[str]]:
 
 
 def _limit(rate: int, mode: str, name: str) -> str:
-    burst = (rate // 16 + 1) * 16  # the least that iptables takes
-    above = f"--hashlimit-above {rate}b/s --hashlimit-burst {burst}b"
-    return f"-m hashlimit {above} --hashlimit-mode {mode} --hashlimit-name {name} -j DROP"
+    return f"-m hashlimit --hashlimit-above {rate}b/s --hashlimit-mode {mode} --hashlimit-name {name} -j DROP"
 
 
 def _closed(chains: dict[str, Sequence[str]]) -> Layout:

@@ -67,7 +67,7 @@ class IptablesBackend(Backend[NativeEntry]):
         if os.geteuid() != 0:
             return Usability(False, "the iptables backend changes the kernel's network: run it as root")
         if absent := missing(PROGRAMS):
-            return Usability(False, f"not installed: {', '.join(absent)} (Debian package iptables)")
+            return Usability(False, f"not installed: {', '.join(absent)} (Debian packages iptables and nftables)")
         if find_spec("pyroute2") is None:
             return Usability(False, "not installed: pyroute2 (pip install 'vipnet[iptables]')")
         return Usability(True)

@@ -14,7 +14,7 @@ from vipnet_iptables.entries import Count, NativeEntry
 __all__ = ["Comment", "rate_of", "told_of_loss"]
 
 _BYTES: Final = 125_000  # a second, of 10^6 bit/s
-_MOST_MBPS: Final = 34_359  # hashlimit of iptables 1.8 takes 2^32 bytes a second
+_MOST_MBPS: Final = 100_000  # from here on hashlimit, which keeps what 16 bytes cost as a whole number, would be off by over 10 %
 _COMMENT: Final = re.compile(r"([0-9a-f]{12})(?:-(\d+\.\d+\.\d+\.\d+))?(-lost)?")
 
 

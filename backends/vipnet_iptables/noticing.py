@@ -18,7 +18,7 @@ from vipnet_kernel.sockets import Sockets
 
 __all__ = ["Glances", "TableMemory", "is_table"]
 
-_TABLES = frozenset({"filter", "nat", "mangle", "raw"})
+_TABLES = frozenset({"filter", "nat", "mangle", "vipnet_iptables"})
 _PAUSE = 0.4
 """Seconds between two glances at tables of iptables-legacy."""
 

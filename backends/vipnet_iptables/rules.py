@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, TypeGuard, TypeVar
+from typing import Final, TypeGuard
 
 from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
 from vipnet.plan import TargetPlan
 from vipnet_iptables.answering import Answers
 from vipnet_iptables.counting import Counting
+from vipnet_iptables.discovery import Discovery, elements
 from vipnet_iptables.entries import (
     Count,
     Guard,
@@ -36,14 +37,10 @@ from vipnet_kernel.sysctls import read_sysctls, write_sysctls
 
 __all__ = ["HOST_SYSCTLS", "Rules"]
 
-HOST_SYSCTLS: Final = {
-    "bridge/bridge-nf-call-iptables": "0",
-    "bridge/bridge-nf-call-ip6tables": "1",
-    "bridge/bridge-nf-call-arptables": "0",
-}
-"""Bridged frames cross the rules of the host's own IP layer for IPv6 alone, of which ebtables sees too little."""
+HOST_SYSCTLS: Final = {f"bridge/bridge-nf-call-{family}tables": "0" for family in ("ip", "ip6", "arp")}
+"""With these on, bridged frames cross the rules of the host's own IP layer too."""
 
-T = TypeVar("T")
+_NOTHING: Final = lay_out(())
 
 
 class Rules:
@@ -52,12 +49,13 @@ class Rules:
     It reads for `vipnet_kernel.reading`.
     """
 
-    __slots__ = ("_answers", "_host", "_routers", "_seen", "_tools", "counting")
+    __slots__ = ("_answers", "_discovery", "_host", "_routers", "_seen", "_tools", "counting")
 
     def __init__(self, tools: Tools, answers: Answers, host: str) -> None:
         self._tools = tools
         self._answers = answers
         self._host = host
+        self._discovery = Discovery(host)
         self._seen: tuple[dict[str, HostEntry], dict[Table, Layout]] | None = None
         self._routers: dict[str, tuple[int, Found]] = {}
         self.counting = Counting(tools, self.router)
@@ -90,9 +88,10 @@ class Rules:
 
     def of_host(self) -> Iterable[HostEntry]:
         """The rules of the host's namespace, as entries."""
-        listed = {**self._tools.listed(self._host, "ip6"), **self._tools.listed(self._host, "bridge")}
+        listed = self._tools.listed(self._host, "bridge")
         found = {table: listed[table].layout for table in HOST_TABLES if table in listed}
-        entries = host_entries(found, settled=not _unsettled(self._host))
+        settled = not _unsettled(self._host)
+        entries = host_entries(found, settled=settled and self._discovery.is_as(elements(host_entries(found, settled=True))))
         self._seen = {entry.key: entry for entry in entries}, found
         return entries
 
@@ -117,7 +116,11 @@ class Rules:
         after |= {entry.key: entry for entry in _comes(step) if isinstance(entry, HostEntry)}
         wanted = lay_out(after.values())
         try:
+            if wanted != _NOTHING:
+                self._discover(entries.values(), after.values())
             self._tools.commit(self._host, list(_sections(HOST_TABLES, seen, wanted)))
+            if wanted == _NOTHING:
+                self._discovery.delete()
         except Refused as refused:
             self._take_back_host(entries, refused)
             return _blamed(refused, step)
@@ -133,8 +136,16 @@ class Rules:
         assert self._seen is not None
         return self._seen
 
+    def _discover(self, before: Collection[HostEntry], after: Collection[HostEntry]) -> None:
+        guards = [entry for entry in before if isinstance(entry, Guard)]
+        if guards and all(entry.intact for entry in guards):
+            self._discovery.change(elements(before), elements(after))
+        else:
+            self._discovery.renew(elements(after))
+
     def _take_back_host(self, entries: Mapping[str, HostEntry], refused: Refused) -> None:
         self._seen = None
+        self._discovery.renew(elements(entries.values()))
         if refused.done:
             _, seen = self._known_host()
             self._seen = None

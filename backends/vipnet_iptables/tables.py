@@ -21,10 +21,12 @@ MARK: Final = "VIPNET-"
 Chains = Mapping[str, Sequence[str]]
 """The rules of chains, by name."""
 
-_LIMIT: Final = re.compile(r"-m hashlimit --hashlimit-above (\S+) --hashlimit-burst \S+ (.*)")
+_LIMIT: Final = re.compile(r"-m hashlimit --hashlimit-above (\S+) (.*)")
 _UNITS: Final = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 _NEAR: Final = 0.01
 """A rate is printed rounded, to a unit that leaves four digits at most."""
+_COST: Final = (1 << 32) - 1
+"""In which hashlimit keeps a rate: so much a second, by 16 bytes at once."""
 
 
 class Table(NamedTuple):
@@ -104,7 +106,8 @@ def _is_near(found: str, wanted: str) -> bool:
     one, other = _LIMIT.fullmatch(found), _LIMIT.fullmatch(wanted)
     if one is None or other is None or one[2] != other[2]:
         return False
-    rate = _rate(other[1])
+    cost = _COST // (int(_rate(other[1])) // 16 + 1)
+    rate = (_COST // cost - 1) * 16
     return abs(_rate(one[1]) - rate) <= _NEAR * rate
 
 

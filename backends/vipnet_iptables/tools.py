@@ -19,8 +19,8 @@ Variant = Literal["legacy", "nft"]
 LEGACY: Final[Variant] = "legacy"
 NFT: Final[Variant] = "nft"
 
-PROGRAMS: Final = ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6tables-nft", "ebtables-nft")
-"""All are of the Debian package iptables."""
+PROGRAMS: Final = ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6tables-nft", "ebtables-nft", "nft")
+"""Of the Debian packages iptables and nftables; the latter is needed for IPv6 alone, see `discovery`."""
 
 _PATIENCE: Final = 10
 """Seconds to wait for the lock of xtables, which every change by iptables-legacy takes."""

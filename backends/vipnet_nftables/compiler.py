@@ -21,6 +21,7 @@ from vipnet.intents import (
 from vipnet.model import DEFAULT_VPC, short_id
 from vipnet_kernel import names
 from vipnet_kernel.compiling import links_of
+from vipnet_kernel.discovery import LINK_LAYER_OPTIONS
 from vipnet_kernel.names import check_device
 from vipnet_kernel.route_entries import Route, Rule
 from vipnet_nftables.entries import COUNTERS, Count, Element, Guard, Nat, NativeEntry, Skeleton
@@ -31,7 +32,6 @@ __all__ = ["compile_intents"]
 
 _LOCAL_PREF = 90
 _LOCAL_TABLE = "90"
-_LINK_LAYER_OPTIONS = 0x0101, 0x0201  # the source's, the target's; each of one unit of 8 bytes (RFC 4861)
 
 
 _Other = SubnetSwitching | SubnetRouting | VpcRouting | UplinkSwitching | PortSecurity | VipBinding
@@ -112,7 +112,7 @@ def _ip6_security(port: str, mac: str, ip6s: tuple[int, ...]) -> Iterator[Native
     for ip6 in (link_local(mac), *ip6s):
         yield Element("", "bridge", "vn_ip6", f"{port} . {mac} . {format_ip6(ip6)}")
         yield Element("", "bridge", "vn_targets", f"{port} . {mac} . {ip6:#x}")
-    for kind in _LINK_LAYER_OPTIONS:
+    for kind in LINK_LAYER_OPTIONS:
         yield Element("", "bridge", "vn_options", f"{port} . {kind << 48 | int(mac.replace(':', ''), 16):#x}")
 
 

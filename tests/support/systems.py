@@ -95,7 +95,8 @@ class IptablesSystem(HostSystem):
 
     def _flush_host(self, space: str) -> None:
         _in(space, "ebtables-nft", "-t", "nat", "-F", "VIPNET-PRE")
-        _in(space, f"ip6tables-{self.variant}", "-t", "raw", "-F")
+        _in(space, "ebtables-nft", "-t", "filter", "-F")
+        _in(space, "nft", "flush", "table", "bridge", "vipnet_iptables")
 
 
 class IptablesLegacySystem(IptablesSystem):
