@@ -57,7 +57,7 @@ class IptablesBackend(Backend[NativeEntry]):
         self._handles = Handles()
         self._tools = Tools(self._host, _variant(context.options.get("variant")))
         self._answers = Answers(self._handles.sockets)
-        self._rules = Rules(self._tools, self._answers, self._host)
+        self._rules = Rules(self._handles.sockets, self._tools, self._answers, self._host)
         self._memory = TableMemory(self._handles.sockets, self._host, self._tools)
         self._announcing = Announcing(self._handles.sockets, self._host, self._answers.among)
 

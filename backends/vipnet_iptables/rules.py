@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, TypeGuard
 
-from vipnet.addresses import format_ip4
+from vipnet.addresses import format_ip4, ip_of
 from vipnet.errors import DataplaneError
 from vipnet.plan import TargetPlan
 from vipnet_iptables.answering import Answers
@@ -32,7 +32,9 @@ from vipnet_iptables.router import MANGLE, TABLES, Router, Spot, spots
 from vipnet_iptables.router_reader import Found, router_found
 from vipnet_iptables.tables import Layout, Section, Table, edits
 from vipnet_iptables.tools import Refused, Tools
+from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.namespaces import exists, number
+from vipnet_kernel.sockets import Sockets
 from vipnet_kernel.sysctls import read_sysctls, write_sysctls
 
 __all__ = ["HOST_SYSCTLS", "Rules"]
@@ -49,9 +51,10 @@ class Rules:
     It reads for `vipnet_kernel.reading`.
     """
 
-    __slots__ = ("_answers", "_discovery", "_host", "_routers", "_seen", "_tools", "counting")
+    __slots__ = ("_answers", "_discovery", "_host", "_routers", "_seen", "_sockets", "_tools", "counting")
 
-    def __init__(self, tools: Tools, answers: Answers, host: str) -> None:
+    def __init__(self, sockets: Sockets, tools: Tools, answers: Answers, host: str) -> None:
+        self._sockets = sockets
         self._tools = tools
         self._answers = answers
         self._host = host
@@ -168,7 +171,14 @@ class Rules:
             self._take_back(namespace, work, refused)
             return _blamed(refused, step)
         self._routers[namespace] = there, Found([], found.router, None)
+        self._overtake(namespace, found.router, work)
         return {}
+
+    def _overtake(self, namespace: str, router: Router, work: _Work) -> None:
+        """Cut what VIPs began as servers, by the transit link, before they had an EIP: there it would go out as nobody's."""
+        if router.transit is not None and work.mapped:
+            transit = ip_of(router.transit.address)
+            cut_connections(self._sockets, namespace, [(transit, nat.vip) for nat in work.mapped])
 
     def _known_router(self, namespace: str) -> Found:
         known = self._routers.get(namespace)
@@ -212,6 +222,7 @@ class _Work:
         self._before = self._there()
         self._ends = {entry.eip for entry in step.delete if isinstance(entry, Nat | Torn)}
         self._begins = {nat.eip for nat in _nats(self._comes)}
+        self.mapped = _nats(self._comes)
 
     def run(self) -> None:
         """Answer for nothing that goes; close; translate; open; answer for what comes. Raises Refused and DataplaneError."""
