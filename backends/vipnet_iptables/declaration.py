@@ -14,7 +14,13 @@ from vipnet_iptables.tables import Layout, Table
 
 __all__ = ["FIXED_TABLES", "fixed", "limits"]
 
-FIXED_TABLES: Final = (Table("ip", "nat"), Table("ip", "mangle"), Table("ip", "filter"), Table("ip6", "filter"))
+FIXED_TABLES: Final = (
+    Table("arp", "filter"),
+    Table("ip", "nat"),
+    Table("ip", "mangle"),
+    Table("ip", "filter"),
+    Table("ip6", "filter"),
+)
 """The tables that a router has chains in, in the order in which it gets them: what opens the way comes last."""
 
 _HAIRPIN: Final = "0x200/0x200"
@@ -71,6 +77,8 @@ def fixed(table: Table, kind: Kind, ways: Sequence[int], insides: Sequence[Insid
             return _nat(kind, insides, transit)
         case Table("ip", "mangle"):
             return Layout() if kind == "gateway" else _mangle(kind, ways)
+        case Table("arp", "filter") if kind != "gateway":
+            return _silent(insides, transit)
         case Table("ip6", "filter") if kind != "gateway":
             return _closed({"VIPNET-IN": _IN6, "VIPNET-FORWARD": _FORWARD6})
         case _:
@@ -116,6 +124,12 @@ def _nat(kind: Kind, insides: Sequence[Inside], transit: Transit | None) -> Layo
     if transit is not None:
         rules.append(f"-o tr0 -j SNAT --to-source {transit.address}")
     return Layout({"VIPNET-POST": rules}, {}, jumps)
+
+
+def _silent(insides: Sequence[Inside], transit: Transit | None) -> Layout:
+    """On uplinks nobody is answered for the router's own addresses."""
+    own = [*(one.gateway for one in _sorted(insides)), *([transit.address] if transit is not None else [])]
+    return Layout({"VIPNET-IN": [f"-j DROP -i up+ -d {ip} --opcode 1" for ip in own]}, {}, {"INPUT": "VIPNET-IN"})
 
 
 def _sorted(insides: Sequence[Inside]) -> list[Inside]:

@@ -30,7 +30,7 @@ from vipnet_iptables.host_reader import host_entries
 from vipnet_iptables.metering import told_of_loss
 from vipnet_iptables.router import MANGLE, TABLES, Router, Spot, spots
 from vipnet_iptables.router_reader import Found, router_found
-from vipnet_iptables.tables import Layout, Section, Table, edits
+from vipnet_iptables.tables import Family, Layout, Section, Table, edits
 from vipnet_iptables.tools import Refused, Tools
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.namespaces import exists, number
@@ -101,7 +101,8 @@ class Rules:
     def of_space(self, name: str) -> Iterable[RouterEntry]:
         """The rules of a router or a gateway, as entries."""
         there = number(name)
-        listed = {**self._tools.listed(name, "ip"), **self._tools.listed(name, "ip6")}
+        families: tuple[Family, ...] = ("arp", "ip", "ip6")
+        listed = {table: there for family in families for table, there in self._tools.listed(name, family).items()}
         tables = {table: listed[table].layout for table in TABLES if table in listed}
         found = router_found(name, tables, self._answers.listed(name))
         self._routers[name] = there, found

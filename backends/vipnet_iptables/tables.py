@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 __all__ = ["MARK", "Chains", "Family", "Layout", "Section", "Table", "edits", "is_ours", "is_same"]
 
-Family = Literal["ip", "ip6", "bridge"]
+Family = Literal["ip", "ip6", "bridge", "arp"]
 
 MARK: Final = "VIPNET-"
 """How the names of our chains begin."""
@@ -73,7 +73,7 @@ def edits(
         if (there := before.chains.get(chain)) is None:
             yield from (_with(f"-A {chain} {rule}", started.get(rule)) for rule in rules)
         elif there != rules:
-            yield from _rewritten(chain, there, rules, started)
+            yield from _rewritten(family, chain, there, rules, started)
     yield from (f"-D {chain} -j {goes}" for chain, goes in before.jumps.items() if after.jumps.get(chain) != goes)
     yield from (f"-I {chain} 1 -j {comes}" for chain, comes in after.jumps.items() if before.jumps.get(chain) != comes)
     gone = [chain for chain in before.chains if chain not in after.chains]
@@ -81,8 +81,11 @@ def edits(
     yield from (f"-X {chain}" for chain in gone)
 
 
-def _rewritten(chain: str, there: Sequence[str], rules: Sequence[str], started: Mapping[str, tuple[int, int]]) -> Iterator[str]:
-    if any("-m hashlimit" in rule for rule in (*there, *rules)):  # it is printed rounded, and cannot be asked for so
+def _rewritten(
+    family: Family, chain: str, there: Sequence[str], rules: Sequence[str], started: Mapping[str, tuple[int, int]]
+) -> Iterator[str]:
+    # limits are printed rounded, and cannot be asked for so; arptables 1.8.9 does not find what it has printed
+    if family == "arp" or any("-m hashlimit" in rule for rule in (*there, *rules)):
         yield f"-F {chain}"
         yield from (f"-A {chain} {rule}" for rule in rules)
         return

@@ -19,13 +19,14 @@ Variant = Literal["legacy", "nft"]
 LEGACY: Final[Variant] = "legacy"
 NFT: Final[Variant] = "nft"
 
-PROGRAMS: Final = ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6tables-nft", "ebtables-nft", "nft")
+PROGRAMS: Final = ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6tables-nft", "ebtables-nft", "arptables-nft", "nft")
 """Of the Debian packages iptables and nftables; the latter is needed for IPv6 alone, see `discovery`."""
 
 _PATIENCE: Final = 10
 """Seconds to wait for the lock of xtables, which every change by iptables-legacy takes."""
 _LOCKED: Final = 4
 _LINE: Final = re.compile(r"[Ll]ine:? (\d+)")
+_SAVED: Final[dict[Family, str]] = {"bridge": "ebtables-nft-save", "arp": "arptables-nft-save"}
 _FAMILY: Final[dict[Family, str]] = {"ip": "iptables", "ip6": "ip6tables"}
 
 
@@ -62,8 +63,8 @@ class Tools:
 
     def listed(self, namespace: str, family: Family, tables: Sequence[str] = ()) -> dict[Table, Listed]:
         """What is there, of some tables or of all. Raises DataplaneError."""
-        if family == "bridge":
-            return parsed(family, self._run(namespace, ["ebtables-nft-save"]))
+        if family in _SAVED:
+            return parsed(family, self._run(namespace, [_SAVED[family]]))
         program = f"{_FAMILY[family]}-{self.variant}-save"
         if len(tables) == 1:
             return parsed(family, self._run(namespace, [program, "-c", "-t", tables[0]]))
@@ -75,7 +76,10 @@ class Tools:
         wanted = [section for section in sections if section.lines]
         for family, group in groupby(wanted, key=lambda section: section.table.family):
             some = list(group)
-            self._restore(namespace, family, some, done)
+            if family == "arp":
+                self._command(namespace, some, done)
+            else:
+                self._restore(namespace, family, some, done)
             done += len(some)
 
     def chain(self, namespace: str, table: Table, chain: str) -> str:
@@ -104,6 +108,16 @@ class Tools:
             raise DataplaneError(f"the lock of xtables is held by another program for more than {_PATIENCE} s: {said}")
         at = _LINE.search(said)
         raise _refusal(said, text.splitlines(), int(at[1]) if at else None, before)
+
+    def _command(self, namespace: str, sections: Iterable[Section], before: int) -> None:
+        """One by one: arptables-restore 1.8.9 takes others' rules away."""
+        for section in sections:
+            for line in section.lines:
+                words = ["-N", line[1:].split()[0]] if line.startswith(":") else line.split()
+                with entered(namespace):
+                    done = run(["arptables-nft", *words], check=False)
+                if done.returncode != 0:
+                    raise Refused(" ".join(done.stderr.split()) or f"arptables-nft exited {done.returncode}", before + 1, line)
 
     def _run(self, namespace: str, argv: Sequence[str]) -> str:
         with entered(namespace):
