@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
 from vipnet.errors import InputParameterError
@@ -35,8 +35,6 @@ from vipnet_kernel.releasing import flush, holder
 from vipnet_kernel.steps import ordered
 
 __all__ = ["IptablesBackend"]
-
-_VARIANTS = ("legacy", "nft")
 
 
 class IptablesBackend(Backend[NativeEntry]):
@@ -221,9 +219,11 @@ class IptablesBackend(Backend[NativeEntry]):
 
 
 def _variant(word: str | None) -> Variant | None:
-    if word is not None and word not in _VARIANTS:
-        raise InputParameterError(f"option variant of backend iptables is {word!r}; it takes: {', '.join(_VARIANTS)}")
-    return cast(Variant | None, word)
+    match word:
+        case None | "legacy" | "nft":
+            return word
+        case _:
+            raise InputParameterError(f"option variant of backend iptables is {word!r}; it takes: legacy, nft")
 
 
 def _rules_of(entry: NativeEntry) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
 from vipnet.evidence import Finding
 from vipnet_iptables.entries import Guard, NativeEntry, Port, RuleEntry, Skeleton, Torn
@@ -20,7 +19,7 @@ def find(handles: Handles, host: str, rules: Rules, entries: Sequence[NativeEntr
     """Look for entries in the namespaces where they belong, by key. Raises DataplaneError when the kernel cannot be asked."""
     handles.sweep()
     links = LinkLook(handles, host)
-    spaces = {rules.place(entry) for entry in entries if isinstance(entry, get_args(RuleEntry))}
+    spaces = {rules.place(entry) for entry in entries if not isinstance(entry, LinkEntry)}
     there: dict[str, RuleEntry] = {}
     for space in spaces:
         if exists(space or host):

@@ -74,7 +74,7 @@ class Tools:
         """Carry out sections in their order, each as a whole. Raises Refused at the first that is not, and DataplaneError."""
         done = 0
         wanted = [section for section in sections if section.lines]
-        for family, group in groupby(wanted, key=lambda section: section.table.family):
+        for family, group in groupby(wanted, key=_family):
             some = list(group)
             if family == "arp":
                 self._command(namespace, some, done)
@@ -136,6 +136,10 @@ class Tools:
         texts = [self._run(self._host, [f"{program}-{variant}-save"]) for program in _FAMILY.values()]
         lines = [line for text in texts for line in text.splitlines() if line.startswith("-A ")]
         return len(lines), any(MARK in line for line in lines)
+
+
+def _family(section: Section) -> Family:
+    return section.table.family
 
 
 def _refusal(said: str, lines: Sequence[str], at: int | None, before: int) -> Refused:
