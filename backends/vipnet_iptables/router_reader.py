@@ -51,7 +51,7 @@ def router_found(namespace: str, tables: Mapping[Table, Layout], answered: Colle
     router.put(nats)
     router.kind = _kind(router, seen)
     broken, whole = _compared(router, seen)
-    if not whole:
+    if not whole or not broken <= {ip for nat in nats for ip in (nat.eip, nat.vip)}:
         router.kind = None
     gone = {nat.eip for nat in nats if nat.eip in broken or nat.vip in broken}
     torn_eips = (leaves.eips() | set(answered)) - {nat.eip for nat in nats} | gone
@@ -64,7 +64,7 @@ def router_found(namespace: str, tables: Mapping[Table, Layout], answered: Colle
         *(count._replace(lost=False) for count in (*router.rx.values(), *router.tx.values())),
         *(Torn(namespace, eip, tuple(leaves.about(eip))) for eip in sorted(torn_eips)),
     ]
-    intact = whole and not broken and not torn_eips and router.kind is not None
+    intact = not broken and not torn_eips and router.kind is not None
     router.take([nat for nat in nats if nat.eip in gone])
     return Found(entries, router, None if intact else seen)
 
