@@ -243,7 +243,8 @@ def test_every_device_is_found_and_no_other(some: set[str]) -> None:
     chains = dispatch("D", {device: f"-j {device}" for device in some}, lambda device: f"-i {device}")
     for device in {*some, "a", "b1", "t.t.t.", "zz"}:
         assert gone_through(chains, "D", device) == ([device] if device in some else [])
-    assert chains == dispatch("D", {device: f"-j {device}" for device in sorted(some, reverse=True)}, lambda device: f"-i {device}")
+    backwards = {device: f"-j {device}" for device in sorted(some, reverse=True)}
+    assert chains == dispatch("D", backwards, lambda device: f"-i {device}")
 
 
 def gone_through(chains: Mapping[str, Sequence[str]], chain: str, device: str) -> list[str]:
