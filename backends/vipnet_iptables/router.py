@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, assert_never
 
@@ -13,7 +13,7 @@ from vipnet_iptables.entries import Count, Inside, Kind, Nat, RouterEntry, Skele
 from vipnet_iptables.tables import Layout, Table
 from vipnet_iptables.tree import Branches, Node, Tree
 
-__all__ = ["MANGLE", "NAT", "TABLES", "Router", "Spot", "rule_of_count", "spots", "tree_of"]
+__all__ = ["MANGLE", "NAT", "TABLES", "Router", "Spot", "by_tree", "rule_of_count", "spots", "tree_of"]
 
 MANGLE: Final = Table("ip", "mangle")
 NAT: Final = Table("ip", "nat")
@@ -104,13 +104,13 @@ class Router:
                 self.nats[entry.eip] = entry
                 self._by_vip[entry.vip].add(entry.eip)
                 self._rates[entry.rate] += 1
-                self._settle(spots(entry))
+                self._enter(spots(entry))
             case Count():
                 self._take(entry)
                 if entry.direction == "tx":
                     self._by_vip[entry.vip].add(entry.eip)
                 (self.rx if entry.direction == "rx" else self.tx)[entry.eip] = entry
-                self._settle(spots(entry))
+                self._enter(spots(entry))
             case Torn():
                 pass
             case _:
@@ -149,25 +149,42 @@ class Router:
             if not self._by_vip[vip]:
                 del self._by_vip[vip]
 
-    def _settle(self, touched: Iterable[Spot]) -> None:
+    def _enter(self, touched: Iterable[Spot]) -> None:
+        """Put addresses into trees."""
         for tag, ip in touched:
-            if self._lines(tag, ip):
-                self._branches[tag].add(ip)
-            elif tag in self._branches:
+            self._branches[tag].add(ip)
+
+    def _settle(self, touched: Iterable[Spot]) -> None:
+        """Take addresses out of trees in which there is nothing to say of them any more."""
+        for tag, ip in touched:
+            if tag in self._branches and not self._has(tag, ip):
                 self._branches[tag].remove(ip)
                 if not self._branches[tag]:
                     del self._branches[tag]
 
+    def _has(self, tag: str, ip: int) -> bool:
+        """Whether an address has something to do with a tree."""
+        match tag[:2]:
+            case "DN":
+                return ip in self.nats
+            case "SN" | "VI":
+                return bool(self._mapped(ip))
+            case "RX":
+                nat, count, uplink = self.nats.get(ip), self.rx.get(ip), int(tag[2:])
+                return (nat is not None and nat.uplink == uplink) or (count is not None and count.uplink == uplink)
+            case _:
+                return any(entry.uplink == int(tag[2:]) for entry in (*self._mapped(ip), *self._sent(ip)))
+
     # ------------------------------------------------------------------------------------------------- rules
 
-    def layout(self, table: Table, touched: Collection[Spot] | None = None) -> Layout:
-        """What should be in a table; with `touched`, of its trees only chains that those addresses are in."""
+    def layout(self, table: Table, touched: Mapping[str, Collection[int]] | None = None) -> Layout:
+        """What should be in a table; with `touched`, addresses by tree, of trees only the chains that those are in."""
         if self.kind is None:
             return Layout()
         found = fixed(table, self.kind, sorted(self.ways), list(self.insides.values()), self.transit)
         for tag in self._tags(table):
             words, branches = tree_of(tag)[1], self._branches.get(tag, Branches())
-            lines = partial(self._lines, tag)
+            lines = self._liner(tag)
             for node in self._nodes(tag, branches, touched):
                 found.chains[words.chain(node)] = words.content(node, branches, lines)
         if table == MANGLE:
@@ -180,49 +197,72 @@ class Router:
         wanted = {*ways, *self._branches, *(("DNAT", "SNAT", "VIA") if self.kind in ("eip", "eip-distgw") else ())}
         return sorted(tag for tag in wanted if tree_of(tag)[0] == table)
 
-    def _nodes(self, tag: str, branches: Branches, touched: Collection[Spot] | None) -> Iterable[Node]:
+    def _nodes(self, tag: str, branches: Branches, touched: Mapping[str, Collection[int]] | None) -> Iterable[Node]:
         root = Node(0, 0)
         if touched is None:
-            return {root: None, **dict.fromkeys(branches)}
-        nodes = (node for spot in touched if spot.tag == tag for node in _way_to(spot.ip))
+            return dict.fromkeys([root, *branches])
+        leaves = {ip >> 4 for ip in touched.get(tag, ())}
+        nodes = (Node(7 - up, leaf >> 4 * up) for leaf in leaves for up in range(5))
         return dict.fromkeys([root, *(node for node in nodes if node in branches)])
 
-    def _lines(self, tag: str, ip: int) -> list[str]:
-        """The rules about one address in one tree."""
+    def _liner(self, tag: str) -> Callable[[int], list[str]]:
+        """What says the rules about one address in a tree."""
         match tag[:2]:
             case "DN":
-                nat = self.nats.get(ip)
-                return [] if nat is None else [f"-d {format_ip4(ip)}/32 -j DNAT --to-destination {format_ip4(nat.vip)}"]
+                return self._translating
             case "SN":
-                return [f"-s {format_ip4(ip)}/32 -j SNAT --to-source {format_ip4(nat.eip)}" for nat in self._mapped(ip)]
+                return self._untranslating
             case "VI":
-                return [f"-s {format_ip4(ip)}/32 -j MARK --set-xmark {nat.uplink + 1:#x}/0xff" for nat in self._mapped(ip)]
+                return self._marking
             case "RX":
-                nat, count = self.nats.get(ip), self.rx.get(ip)
-                nats = [nat] if nat is not None else []
-                return list(_metered("-d", "RL", ip, int(tag[2:]), nats, [count] if count is not None else []))
+                return partial(self._receiving, int(tag[2:]))
             case _:
-                eips = sorted(self._by_vip.get(ip, ()))
-                counts = [count for eip in eips if (count := self.tx.get(eip)) is not None and count.vip == ip]
-                return list(_metered("-s", "TL", ip, int(tag[2:]), self._mapped(ip), counts))
+                return partial(self._sending, int(tag[2:]))
+
+    def _translating(self, eip: int) -> list[str]:
+        nat = self.nats.get(eip)
+        return [] if nat is None else [f"-d {format_ip4(eip)}/32 -j DNAT --to-destination {format_ip4(nat.vip)}"]
+
+    def _untranslating(self, vip: int) -> list[str]:
+        return [f"-s {format_ip4(vip)}/32 -j SNAT --to-source {format_ip4(nat.eip)}" for nat in self._mapped(vip)]
+
+    def _marking(self, vip: int) -> list[str]:
+        return [f"-s {format_ip4(vip)}/32 -j MARK --set-xmark {nat.uplink + 1:#x}/0xff" for nat in self._mapped(vip)]
+
+    def _receiving(self, uplink: int, eip: int) -> list[str]:
+        nat, count = self.nats.get(eip), self.rx.get(eip)
+        return _metered("-d", "RL", eip, uplink, () if nat is None else (nat,), () if count is None else (count,))
+
+    def _sending(self, uplink: int, vip: int) -> list[str]:
+        return _metered("-s", "TL", vip, uplink, self._mapped(vip), self._sent(vip))
 
     def _mapped(self, vip: int) -> list[Nat]:
-        found = (self.nats.get(eip) for eip in sorted(self._by_vip.get(vip, ())))
+        """The mappings of a VIP: one, if nobody did anything wrong."""
+        eips = self._by_vip.get(vip, ())
+        found = (self.nats.get(eip) for eip in (sorted(eips) if len(eips) > 1 else eips))
         return [nat for nat in found if nat is not None and nat.vip == vip]
 
+    def _sent(self, vip: int) -> list[Count]:
+        eips = self._by_vip.get(vip, ())
+        found = (self.tx.get(eip) for eip in (sorted(eips) if len(eips) > 1 else eips))
+        return [count for count in found if count is not None and count.vip == vip]
 
-def _metered(option: str, chain: str, ip: int, uplink: int, nats: list[Nat], counts: list[Count]) -> Iterator[str]:
+
+def _metered(
+    option: str, chain: str, ip: int, uplink: int, nats: Sequence[Nat], counts: Sequence[Count]
+) -> list[str]:
     """What limits and counts an address, and lets it pass. Counters of mappings that have gone stand where nothing gets to."""
-    here, address = {nat.eip: nat for nat in nats if nat.uplink == uplink}, f"{option} {format_ip4(ip)}/32"
-    there = [count for count in counts if count.uplink == uplink]
-    for eip, nat in here.items():
+    address, rules, closed = f"{option} {format_ip4(ip)}/32", list[str](), [count for count in counts if count.uplink == uplink]
+    for nat in nats:
+        if nat.uplink != uplink:
+            continue
         if nat.rate:
-            yield f"{address} -j VIPNET-{chain}{nat.rate}"
-        yield from (_counting(address, count) for count in there if count.eip == eip)
-    closed = [count for count in there if count.eip not in here]
+            rules.append(f"{address} -j VIPNET-{chain}{nat.rate}")
+        rules += [_counting(address, count) for count in closed if count.eip == nat.eip]
+        closed = [count for count in closed if count.eip != nat.eip]
     if closed:
-        yield f"{address} -j DROP"
-        yield from (_counting(address, count) for count in closed)
+        rules += [f"{address} -j DROP", *(_counting(address, count) for count in closed)]
+    return rules
 
 
 def rule_of_count(count: Count) -> str:
@@ -250,8 +290,14 @@ def spots(entry: Nat | Count) -> Iterator[Spot]:
         yield Spot(f"TX{entry.uplink}", entry.vip)
 
 
-def _way_to(ip: int) -> Iterator[Node]:
-    return (Node(digits, ip >> (32 - 4 * digits)) for digits in range(3, 8))
+def by_tree(entries: Iterable[RouterEntry]) -> dict[str, set[int]]:
+    """The addresses that entries have to do with, by tree."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for entry in entries:
+        if isinstance(entry, Nat | Count):
+            for tag, ip in spots(entry):
+                found[tag].add(ip)
+    return found
 
 
 TABLES: Final = FIXED_TABLES

@@ -28,7 +28,7 @@ from vipnet_iptables.entries import (
 from vipnet_iptables.host import HOST_TABLES, lay_out
 from vipnet_iptables.host_reader import host_entries
 from vipnet_iptables.metering import told_of_loss
-from vipnet_iptables.router import MANGLE, TABLES, Router, Spot, spots
+from vipnet_iptables.router import MANGLE, TABLES, Router, by_tree
 from vipnet_iptables.router_reader import Found, router_found
 from vipnet_iptables.tables import Family, Layout, Section, Table, edits
 from vipnet_iptables.tools import Refused, Tools
@@ -261,22 +261,21 @@ class _Work:
         self._answers.end(self._namespace, sorted(self._begins - self._ends))
         self._answers.begin(self._namespace, sorted(nat.eip for nat in _nats(self._before)))
 
-    def laid_out(self, touched: Collection[Spot] | None = None) -> dict[Table, Layout]:
+    def laid_out(self, touched: Mapping[str, Collection[int]] | None = None) -> dict[Table, Layout]:
         """What follows from the entries as they are now, of trees only what is touched."""
         some = touched if self._seen is None else None
         return {table: self._router.layout(table, some) for table in TABLES}
 
     def _there(self) -> list[RouterEntry]:
-        """Those entries that are there of what goes, as they are."""
-        found = list[RouterEntry]()
-        for entry in (*self._goes, *self._comes):
-            there = self._router.installed(entry)
-            found += [] if there is None or there in found else [there]
-        return found
+        """Those entries that are there of what goes and comes, as they are."""
+        found = (self._router.installed(entry) for entry in (*self._goes, *self._comes))
+        return list({entry.key: entry for entry in found if entry is not None}.values())
 
-    def _touched(self) -> list[Spot]:
-        measured = (entry for entry in (*self._before, *self._comes) if isinstance(entry, Nat | Count))
-        return list(dict.fromkeys(spot for entry in measured for spot in spots(entry)))
+    def _touched(self) -> dict[str, set[int]] | None:
+        """The addresses that change, by tree; None: they are so many that all are looked at."""
+        if len(self._comes) > len(self._router.nats):
+            return None
+        return by_tree((*self._before, *self._comes))
 
     def _closing(self) -> list[RouterEntry]:
         """What must not let anything pass any more before translations change."""

@@ -17,6 +17,7 @@ __all__ = ["Branches", "Node", "Tree"]
 _FIRST: Final = 3
 """Digits of the prefix that a chain below the root stands for at least: /12. At most there are 7: /28."""
 _LAST: Final = 7
+_SHIFT: Final = 28
 
 
 class Node(NamedTuple):
@@ -71,62 +72,69 @@ class Tree:
 
 
 class Branches:
-    """The chains of one tree: for each, which of its ways there are, as bits."""
+    """The chains of one tree: for each, which of its ways there are, as bits.
+
+    A chain is kept as one number, digits before prefix: there may be a hundred thousand.
+    """
 
     __slots__ = ("_ways",)
 
     def __init__(self) -> None:
-        self._ways: dict[Node, int] = {}
+        self._ways: dict[int, int] = {}
 
-    def __contains__(self, node: object) -> bool:
-        return node in self._ways
+    def __contains__(self, node: Node) -> bool:
+        return node.digits << _SHIFT | node.prefix in self._ways
 
     def __iter__(self) -> Iterator[Node]:
-        return iter(self._ways)
+        return map(_node, self._ways)
 
     def __len__(self) -> int:
         return len(self._ways)
 
     def has(self, ip: int) -> bool:
         """Whether an address is in the tree."""
-        return bool(self._ways.get(Node(_LAST, ip >> 4), 0) >> (ip & 15) & 1)
+        return bool(self._ways.get(_LAST << _SHIFT | ip >> 4, 0) >> (ip & 15) & 1)
 
     def add(self, ip: int) -> list[Node]:
         """Put an address in; the chains that are touched, from below."""
-        touched = list[Node]()
-        for node, way in _path(ip):
-            known = self._ways.get(node, 0)
+        ways, touched = self._ways, list[Node]()
+        for key, way in _path(ip):
+            known = ways.get(key, 0)
             if known >> way & 1:
                 break
-            self._ways[node] = known | 1 << way
-            touched.append(node)
+            ways[key] = known | 1 << way
+            touched.append(_node(key))
             if known:
                 break
         return touched
 
     def remove(self, ip: int) -> list[Node]:
         """Take an address out; the chains that are touched, from below. Those that lead nowhere any more are pruned."""
-        touched = list[Node]()
-        for node, way in _path(ip):
-            left = self._ways.get(node, 0) & ~(1 << way)
-            touched.append(node)
+        ways, touched = self._ways, list[Node]()
+        for key, way in _path(ip):
+            left = ways.get(key, 0) & ~(1 << way)
+            touched.append(_node(key))
             if left:
-                self._ways[node] = left
+                ways[key] = left
                 break
-            self._ways.pop(node, None)
+            ways.pop(key, None)
         return touched
 
     def ways(self, node: Node) -> Iterator[int]:
         """Where a chain leads, in order: prefixes that are one digit longer, or the addresses of a leaf."""
-        bits, width = self._ways.get(node, 0), 4 * _FIRST if node.digits == 0 else 4
+        bits, width = self._ways.get(node.digits << _SHIFT | node.prefix, 0), 4 * _FIRST if node.digits == 0 else 4
         while bits:
             lowest = bits & -bits
             yield node.prefix << width | lowest.bit_length() - 1
             bits ^= lowest
 
 
-def _path(ip: int) -> Iterator[tuple[Node, int]]:
+def _node(key: int) -> Node:
+    return Node(key >> _SHIFT, key & (1 << _SHIFT) - 1)
+
+
+def _path(ip: int) -> Iterator[tuple[int, int]]:
     """The chains that an address is in, from below, and the way to it from each."""
     for digits in range(_LAST, _FIRST - 1, -1):
-        yield Node(digits, ip >> (32 - 4 * digits)), ip >> (28 - 4 * digits) & 15
-    yield _ROOT, ip >> (32 - 4 * _FIRST)
+        yield digits << _SHIFT | ip >> (32 - 4 * digits), ip >> (28 - 4 * digits) & 15
+    yield 0, ip >> (32 - 4 * _FIRST)

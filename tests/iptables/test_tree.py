@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vipnet_iptables.declaration import FIXED_TABLES
 from vipnet_iptables.dispatch import dispatch
 from vipnet_iptables.entries import Count, Inside, Nat, RouterEntry, Skeleton, Torn, Transit, Way
-from vipnet_iptables.router import MANGLE, NAT, Router, spots
+from vipnet_iptables.router import MANGLE, NAT, Router, by_tree
 from vipnet_iptables.router_reader import router_found
 from vipnet_iptables.tables import Layout, Table, edits
 from vipnet_iptables.tree import Branches, Node, Tree
@@ -165,8 +165,7 @@ def test_changes_lead_to_where_reading_everything_does(scenes: list[list[RouterE
         wanted = {entry.key: entry for entry in scene}
         gone = [entry for key, entry in there.items() if wanted.get(key) != entry]
         comes = [entry for key, entry in wanted.items() if there.get(key) != entry]
-        measured = [entry for entry in (*gone, *comes) if isinstance(entry, Nat | Count)]
-        touched = [spot for entry in measured for spot in spots(entry)]
+        touched = by_tree((*gone, *comes))
         before = {table: router.layout(table, touched) for table in FIXED_TABLES}
         router.take(gone)
         router.put(comes)
@@ -218,7 +217,7 @@ def test_one_more_eip_touches_one_leaf_of_each_tree() -> None:
     router = made([Skeleton(SPACE, "eip"), Way(SPACE, 0)])
     router.put(Nat(SPACE, 0xCB007100 + number, 0xC0A80700 + number, 0) for number in range(200))
     one = Nat(SPACE, 0xCB007100 + 200, 0xC0A80700 + 200, 0)
-    touched = list(spots(one))
+    touched = by_tree([one])
     before = {table: router.layout(table, touched) for table in (NAT, MANGLE)}
     router.put([one])
     lines = [line for table in (NAT, MANGLE) for line in edits("ip", before[table], router.layout(table, touched))]
