@@ -173,7 +173,8 @@ class Router:
                 nat, count, uplink = self.nats.get(ip), self.rx.get(ip), int(tag[2:])
                 return (nat is not None and nat.uplink == uplink) or (count is not None and count.uplink == uplink)
             case _:
-                return any(entry.uplink == int(tag[2:]) for entry in (*self._mapped(ip), *self._sent(ip)))
+                uplinks = {*(nat.uplink for nat in self._mapped(ip)), *(count.uplink for count in self._sent(ip))}
+                return int(tag[2:]) in uplinks
 
     # ------------------------------------------------------------------------------------------------- rules
 
