@@ -1,7 +1,7 @@
 # A fresh checkout needs git, make and Python 3.11: everything else is installed here, Debian packages after asking
 # (YES=1, or no terminal: straight away), so that no service starts.
 #
-#   make demo [BACKEND=nftables]    the worked example, live; or BACKEND=ovs
+#   make demo [BACKEND=nftables]    the worked example, live; or BACKEND=iptables, ovs
 #   make test [ARGS="-k vip"]       the tests; long lists by a seeded sample
 #   make test-long                  the tests, long lists whole
 #   make lint types                 ruff; mypy and pyright
@@ -16,7 +16,8 @@ PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3
 SETUP = $(or $(PYTHON),$(error vipnet needs Python 3.11 or later, and none was found: apt-get install python3)) scripts/setup.py
 BIN = .venv/bin
 # Two at a time: most of a packet test is waiting. A file's tests stay together, for they share what they build.
-PYTEST = $(BIN)/pytest -n 2 --dist loadfile --require-backend simulator --require-backend nftables --require-backend ovs
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile --require-backend simulator --require-backend nftables \
+	--require-backend iptables --require-backend ovs
 
 .PHONY: help demo test test-long lint types docs bench packages test-packages venv clean
 .NOTPARALLEL:

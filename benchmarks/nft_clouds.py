@@ -25,8 +25,8 @@ from vipnet.intents import EipMapping
 from vipnet.model import Eip
 from vipnet.operations.draft import World
 from vipnet.transaction import Transaction
+from vipnet_kernel.names import router_namespace
 from vipnet_nftables.entries import NativeEntry
-from vipnet_nftables.names import router_namespace
 
 __all__ = ["clouds", "start", "vpcs"]
 

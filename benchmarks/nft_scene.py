@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from vipnet.backend import BackendContext
+from vipnet.backend import Backend, BackendContext
 from vipnet.intents import (
     EipMapping,
     Intent,
@@ -23,10 +23,10 @@ from vipnet.intents import (
     VpcRouting,
 )
 from vipnet.plan import TargetPlan, diff
+from vipnet_kernel.names import owner_mark
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
-from vipnet_nftables.names import owner_mark
 
 __all__ = ["Host", "Scene", "declared", "grouped", "in_words", "nft", "without_state"]
 
@@ -123,9 +123,14 @@ class Host:
         _ip(self.server, "address add 10.255.255.10/8 dev eth0", "address add 10.0.0.1/32 dev eth0")
         _ip(self.server, "route add default via 10.255.255.1")
 
+    @property
+    def identity(self) -> str:
+        """By which the vipnet that programs this host is told from others."""
+        return self.space
+
     def routers(self) -> list[str]:
         """The namespaces that a vipnet made which programs this host."""
-        owner = f"vipnet {owner_mark(self.space)}"
+        owner = f"vipnet {owner_mark(self.identity)}"
         return [name for name in sorted(_spaces() - self._before) if name.startswith("vn") and owner in _loopback(name)]
 
     def wipe(self) -> None:
@@ -152,13 +157,17 @@ class Scene(Host):
         super().__init__()
         self.vpc = secrets.token_hex(6)
         try:
-            self.backend = NftablesBackend(BackendContext(options={"namespace": self.space, "own": False}))
+            self.backend = self.opened()
             self.program(self.backend.compile(self._base()))
             (self.router,) = self.routers()
             self.backend.read()
         except BaseException:
             self.close()
             raise
+
+    def opened(self) -> Backend[Any]:
+        """The backend, which has just been started."""
+        return NftablesBackend(BackendContext(options={"namespace": self.space, "own": False}))
 
     def close(self) -> None:
         with suppress(AttributeError):
@@ -168,7 +177,7 @@ class Scene(Host):
     def reopen(self) -> None:
         """Go on with another backend, that has nothing to announce."""
         self.backend.close()
-        self.backend = NftablesBackend(BackendContext(options={"namespace": self.space, "own": False}))
+        self.backend = self.opened()
 
     def mappings(self, first: int, last: int) -> list[EipMapping]:
         """EIPs by number, `last` not included; that of number 0 is the server's."""

@@ -28,6 +28,7 @@ INCLUDED = {"dev": ["all", "testing"]}
 PROGRAMS = {
     "ip": "iproute2",
     "nft": "nftables",
+    "iptables-nft": "iptables",
     "keepalived": "keepalived",
     "nginx": "nginx-light",
     "conntrack": "conntrack",

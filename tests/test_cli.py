@@ -165,7 +165,7 @@ class TestErrors:
         assert answer.error == {
             "class": "InputParameterError",
             "code": 400,
-            "details": "backend 'openflow' is not installed; installed: nftables, ovs, simulator",
+            "details": "backend 'openflow' is not installed; installed: iptables, nftables, ovs, simulator",
         }
 
     def test_an_unknown_key_in_the_file(self, vipnet: Shell) -> None:

@@ -29,7 +29,7 @@ def test_importing_vipnet_is_light() -> None:
     code = "import sys, vipnet; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     libraries = {"sqlalchemy", "sqlite3", "pyroute2", "iptc", "ovs", "click", "rich"}
-    heavy = libraries | {"vipnet_nftables", "vipnet_ovs", "vipnet_simulator"}
+    heavy = libraries | {"vipnet_iptables", "vipnet_nftables", "vipnet_ovs", "vipnet_simulator"}
     assert not heavy & set(loaded)
 
 
@@ -49,4 +49,4 @@ def test_the_wheel_holds_vipnet_and_its_backends_and_nothing_else(tmp_path: Path
     with zipfile.ZipFile(wheel) as archive:
         names = {name.partition("/")[0] for name in archive.namelist()}
     tops = {name for name in names if not name.endswith(".dist-info")}
-    assert tops == {"vipnet", "vipnet_kernel", "vipnet_nftables", "vipnet_ovs", "vipnet_simulator"}
+    assert tops == {"vipnet", "vipnet_iptables", "vipnet_kernel", "vipnet_nftables", "vipnet_ovs", "vipnet_simulator"}

@@ -103,12 +103,12 @@ def dump(link: socket.socket, kind: int, payload: bytes) -> Iterator[tuple[int, 
     return _answers(_exchange(link, _request(kind, payload, _DUMP)), dump=True)
 
 
-def outcomes(link: socket.socket, kind: int, payloads: Sequence[bytes]) -> list[int]:
+def outcomes(link: socket.socket, kind: int, payloads: Sequence[bytes], flags: int = 0) -> list[int]:
     """Send requests of a kind, many at once, and return the kernel's error number of each: 0 for one that is done."""
     codes: list[int] = []
     for at in range(0, len(payloads), _AT_ONCE):
         some = payloads[at : at + _AT_ONCE]
-        answers = _exchange(link, b"".join(_request(kind, payload, _ACK) for payload in some))
+        answers = _exchange(link, b"".join(_request(kind, payload, _ACK | flags) for payload in some))
         codes += [_code(answer) for _ in some for _, answer in messages(next(answers))]
     return codes
 

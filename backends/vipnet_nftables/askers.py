@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from vipnet.addresses import format_ip4, ip_of
 from vipnet.plan import TargetPlan
+from vipnet_kernel import names
 from vipnet_kernel.netlink import NETFILTER, talking
-from vipnet_nftables import names
 from vipnet_nftables.entries import Element, Nat, NativeEntry, Skeleton
 from vipnet_nftables.wire.elements import decoded, dumped_elements
 from vipnet_nftables.wire.fields import unpacked

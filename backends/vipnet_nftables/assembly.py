@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from vipnet.errors import DataplaneError
-from vipnet_nftables import names
+from vipnet_kernel import names
 from vipnet_nftables.columns import ElementEntry, leg_key, standard_limit
 from vipnet_nftables.entries import COUNTERS, LIMITS, Count, Element, Guard, Nat, Torn, limit_words
 from vipnet_nftables.metering import owner_of

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, assert_never
 
-from vipnet_nftables import names
+from vipnet_kernel import names
 from vipnet_nftables.entries import LIMITS, Count, Element, Guard, Nat, Torn
 from vipnet_nftables.metering import comment_of
 from vipnet_nftables.wire import header

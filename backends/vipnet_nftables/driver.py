@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import ClassVar
 
-from vipnet.addresses import format_ip
 from vipnet.backend import Backend, BackendContext, Capability, Usability, check_options
-from vipnet.errors import DataplaneError
 from vipnet.evidence import Finding, Location, Need
 from vipnet.intents import EipMapping, Intent, Released, VipBinding
 from vipnet.packets import Packet, Step
@@ -22,34 +18,30 @@ from vipnet.plan import Plan, TargetPlan
 from vipnet.process import run
 from vipnet.sightings import Eyes, Sighting
 from vipnet.views import Counters
-from vipnet_kernel.conntrack import cut_connections
+from vipnet_kernel import names
+from vipnet_kernel.announcing import Announcing
+from vipnet_kernel.commands import run_step, touched
+from vipnet_kernel.eyes import KernelEyes
 from vipnet_kernel.handles import Handles
+from vipnet_kernel.link_entries import Namespace
+from vipnet_kernel.memory import Memory
 from vipnet_kernel.namespaces import exists, identity, listed
-from vipnet_kernel.neighbours import forget_neighbours, neighbour
-from vipnet_nftables import names
-from vipnet_nftables.announcements import Announcements, answered_for, leg_seen
-from vipnet_nftables.commands import run_step, touched
+from vipnet_kernel.reading import Reading, is_waiting, read_places, read_system, read_ways
+from vipnet_kernel.releasing import flush, holder
+from vipnet_kernel.steps import ordered
+from vipnet_nftables.answering import answered_for
 from vipnet_nftables.compiler import compile_intents
-from vipnet_nftables.entries import Nat, NativeEntry, target_of
+from vipnet_nftables.entries import Nat, NativeEntry, RuleEntry, Skeleton, target_of
 from vipnet_nftables.evidence import find
-from vipnet_nftables.eyes import NftablesEyes
 from vipnet_nftables.keeper import Keeper
-from vipnet_nftables.link_entries import Namespace, Vlan
-from vipnet_nftables.memory import Memory
-from vipnet_nftables.metering import count
+from vipnet_nftables.metering import count, is_counter
 from vipnet_nftables.ownership import Ownership
 from vipnet_nftables.passage import passage
-from vipnet_nftables.port_entries import Attachment
-from vipnet_nftables.reader import Reading, read_places, read_system, read_ways
+from vipnet_nftables.reader import Tables
 from vipnet_nftables.rules import Rules
-from vipnet_nftables.steps import PORTS, ordered
+from vipnet_nftables.wire.elements import TABLE
 
 __all__ = ["NftablesBackend"]
-
-_PATIENCE = 1.2
-"""Seconds in which a leg whose other end was just set up is connected: at once, but for pairs of which both ends happen to
-have the same number, whose carrier the kernel looks at once a second."""
-
 
 class NftablesBackend(Backend[NativeEntry]):
     """Linux bridges with nftables port security, and for each VPC a router namespace with 1:1 NAT.
@@ -69,10 +61,9 @@ class NftablesBackend(Backend[NativeEntry]):
         self._handles = Handles()
         self._ownership = Ownership(self._handles.sockets, self._host, wanted=context.options.get("own", True))
         self._rules = Rules(self._ownership, self._host)
-        self._memory = Memory(self._handles.sockets, self._host, self._ownership.is_sure)
+        self._memory = Memory(self._handles.sockets, self._host, self._ownership.is_sure, _is_ours)
         self._keeper = Keeper(self._ownership, self._rules, self._memory, host=self._host, owner=self._owner)
-        self._announcements = Announcements(self._handles.sockets, self._host)
-        self._unannounced: dict[int, dict[str, list[int]]] = {}
+        self._announcing = Announcing(self._handles.sockets, self._host, partial(answered_for, self._handles.sockets))
 
     @classmethod
     def usability(cls) -> Usability:
@@ -94,7 +85,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
         Last of all go counters, whose EIP has gone from the router by then, and a router with counters in it.
         """
-        return ordered(plan)
+        return ordered(plan, counts=is_counter, routes=_rules_of)
 
     def read(self) -> dict[str, NativeEntry]:
         """Return every entry that is installed, in the host's namespace and in those that carry our mark."""
@@ -103,21 +94,22 @@ class NftablesBackend(Backend[NativeEntry]):
     def audit(self, expected: Mapping[str, NativeEntry]) -> dict[str, NativeEntry]:
         """Read, elements by key; what hangs on an interface that has not appeared yet counts as installed."""
         reading = self._look(expected)
-        waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
+        waiting = {key: entry for key, entry in expected.items() if is_waiting(entry, reading.devices)}
         return {**reading.entries, **waiting}
 
     def recheck(self, expected: Mapping[str, NativeEntry], places: Collection[str]) -> dict[str, NativeEntry]:
         """Read some namespaces; what is expected elsewhere counts as installed."""
         self._ownership.sweep()
         before = self._memory.snapshot(map(self._namespace, places))
-        reading = read_places(self._handles, self._host, self._owner, expected, places)
-        self._rules.askers.learn(reading.askers, reading.namespaces)
+        tables = Tables(self._handles.sockets, self._host, expected)
+        reading = read_places(self._handles, self._host, self._owner, tables, expected, places)
+        self._rules.askers.learn(tables.askers, reading.namespaces)
         asked = [*map(self._namespace, {*places, *reading.namespaces})]
         after = self._memory.snapshot(asked)
         steady = [name for name in asked if name not in before or before[name] == after.get(name)]
         self._memory.take(steady, {name: look for name, look in after.items() if name in steady})
         self._ownership.reconsider(asked)
-        waiting = {key: entry for key, entry in expected.items() if _waits(entry, reading.devices)}
+        waiting = {key: entry for key, entry in expected.items() if is_waiting(entry, reading.devices)}
         return {**reading.entries, **waiting}
 
     def disturbed(self, places: Collection[str]) -> frozenset[str]:
@@ -127,7 +119,7 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def watch(self, report: Callable[[Sighting], None]) -> Eyes:
         """See rulesets, interfaces, addresses, routes and namespaces change, and who claims addresses."""
-        return NftablesEyes(self._host, self._owner, report, vanished=self._vanished)
+        return KernelEyes(self._host, self._owner, report, _is_ours, vanished=self._vanished)
 
     def own(self) -> bool:
         """Own our tables from now on, those of the host and of routers."""
@@ -163,17 +155,13 @@ class NftablesBackend(Backend[NativeEntry]):
         """Change the links, the ports or one ruleset; of a ruleset all or nothing."""
         refused = self._apply_rules(step) if step.target.startswith(target_of("")) else self._apply_links(step)
         if not refused:
-            self._announce(step)
+            came = ((entry.namespace, entry.uplink, entry.eip) for entry in step.create if isinstance(entry, Nat))
+            self._announcing.after(step, came)
         return refused
 
     def flush(self, released: Sequence[Released]) -> None:
         """Cut the connections of EIPs that left a router, and forget the MACs of private addresses that left a port."""
-        by_router: dict[str, list[Released]] = {}
-        for item in released:
-            by_router.setdefault(names.router_namespace(item.vpc_id), []).append(item)
-        for router, items in by_router.items():
-            if exists(router):
-                self._flush(router, items)
+        flush(self._handles, released)
 
     def is_prepared(self) -> bool:
         """Whether every router has room for some more EIPs, looked at if it got some, and nothing is left to own."""
@@ -214,27 +202,15 @@ class NftablesBackend(Backend[NativeEntry]):
 
     def holder(self, vip: VipBinding, version: int) -> Location | None:
         """Ask the VPC's router whose MAC it has for a VIP: gratuitous ARP of members alone moves that."""
-        router, leg = names.router_namespace(vip.vpc_id), names.subnet_leg(vip.network_id)
-        ip = vip.ip if version == 4 else vip.ip6
-        if ip is None or not exists(router):
-            return None
-        mac = neighbour(self._handles, router, leg, format_ip(version, ip))
-        return None if mac is None else Location(mac, f"{format_ip(version, ip)} dev {leg} lladdr {mac} in {router}")
+        return holder(self._handles, vip, version)
 
     def announce(self, intents: Iterable[Intent]) -> None:
         """Announce EIPs that are answered for by gratuitous ARP, as `apply` does by itself."""
-        ways: dict[tuple[str, int], set[int]] = {}
-        for intent in intents:
-            if isinstance(intent, EipMapping) and intent.uplink is not None:
-                ways.setdefault((names.router_namespace(intent.vpc_id), intent.uplink.index), set()).add(intent.eip)
-        for (router, uplink), eips in ways.items():
-            installed = answered_for(self._handles.sockets, router, uplink, eips) if exists(router) else None
-            if installed and _comes(partial(self._announcements.is_connected, uplink), _PATIENCE):
-                self._announcements.begin(router, uplink, sorted(installed))
+        self._announcing.again(intents)
 
     def close(self) -> None:
         """Release the sockets and their thread; what is installed stays."""
-        self._announcements.close()
+        self._announcing.close()
         self._memory.close()
         self._ownership.end()
         self._handles.close()
@@ -258,63 +234,33 @@ class NftablesBackend(Backend[NativeEntry]):
         if not self._memory.holds(there):
             self._memory.learn(None)
         for namespace in _namespaces(step.delete):
-            self._announcements.forget(namespace)
+            self._announcing.forget(namespace)
             self._ownership.release(namespace)
         refused = run_step(self._handles, self._host, step)
         self._memory.renew(there, _namespaces(step.delete))
         return refused
 
-    def _flush(self, router: str, items: Sequence[Released]) -> None:
-        cut_connections(self._handles.sockets, router, {(item.eip, item.ip) for item in items if item.eip is not None})
-        forget_neighbours(self._handles, router, {(item.version, item.ip, item.mac) for item in items if item.eip is None})
-
-    def _look(self, expected: Mapping[str, NativeEntry]) -> Reading:
+    def _look(self, expected: Mapping[str, NativeEntry]) -> Reading[RuleEntry]:
         self._ownership.sweep()
         before = self._memory.snapshot([self._host, *listed(names.NAMESPACE)])
-        reading = read_system(self._handles, self._host, self._owner, expected)
-        self._rules.askers.learn(reading.askers)
+        tables = Tables(self._handles.sockets, self._host, expected)
+        reading = read_system(self._handles, self._host, self._owner, tables)
+        self._rules.askers.learn(tables.askers)
         after = self._memory.snapshot([self._host, *reading.namespaces])
         self._memory.learn(after if after.items() <= before.items() else None)
         self._ownership.reconsider([self._host, *reading.namespaces])
         return reading
 
-    def _announce(self, step: TargetPlan[NativeEntry]) -> None:
-        """Announce what is answered for from now on; an uplink that leads nowhere yet has its turn with the ports."""
-        for entry in step.create:
-            if isinstance(entry, Nat):
-                self._unannounced.setdefault(entry.uplink, {}).setdefault(entry.namespace, []).append(entry.eip)
-        patience = _PATIENCE if step.target == PORTS else 0
-        for uplink in list(self._unannounced):
-            if _comes(partial(self._announcements.is_connected, uplink), patience):
-                for router, eips in self._unannounced.pop(uplink).items():
-                    if exists(router):
-                        if patience:  # its leg is new, maybe, and nothing comes by it before it is connected
-                            _comes(partial(self._is_leg_connected, router, uplink), patience)
-                        self._announcements.begin(router, uplink, eips)
 
-    def _is_leg_connected(self, router: str, uplink: int) -> bool:
-        with suppress(DataplaneError):  # somebody took it away again, which is drift and no matter of announcing
-            return leg_seen(self._handles.sockets, router, uplink)[1]
-        return False
+def _is_ours(tables: frozenset[str]) -> bool:
+    """Whether a commit that touched tables of these names touched ours."""
+    return TABLE in tables
 
 
-def _comes(condition: Callable[[], bool], patience: float) -> bool:
-    """Whether something is so, within so many seconds."""
-    until = time.monotonic() + patience
-    while not (there := condition()) and time.monotonic() < until:
-        time.sleep(0.001)
-    return there
+def _rules_of(entry: NativeEntry) -> str:
+    """Of which namespace an entry is all the rules, else ""."""
+    return entry.namespace if isinstance(entry, Skeleton) else ""
 
 
 def _namespaces(entries: Iterable[NativeEntry]) -> list[str]:
     return [entry.name for entry in entries if isinstance(entry, Namespace)]
-
-
-def _waits(entry: NativeEntry, devices: frozenset[str]) -> bool:
-    match entry:
-        case Attachment():
-            return entry.needs not in devices
-        case Vlan():
-            return entry.leg not in devices
-        case _:
-            return False

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from vipnet.addresses import format_ip4
-from vipnet_nftables import names
-from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
-from vipnet_nftables.port_entries import Attachment, Up
-from vipnet_nftables.route_entries import Route, Rule
+from vipnet_kernel import names
+from vipnet_kernel.entries import LinkEntry
 from vipnet_nftables.ruleset import Kind
 
 __all__ = [
@@ -218,7 +216,6 @@ class Count(NamedTuple):
         yield Element(self.namespace, "ip", self.set, format_ip4(self.eip), owner=self.owner)
 
 
-LinkEntry = Namespace | Bridge | Vlan | Veth | Address | Route | Rule | Sysctl | Attachment | Up
 RuleEntry = Element | Guard | Skeleton | Nat | Torn | Count
 NativeEntry = LinkEntry | RuleEntry
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vipnet.errors import DataplaneError
+from vipnet_kernel import names
+from vipnet_kernel.link_entries import Namespace
+from vipnet_kernel.memory import Memory
 from vipnet_kernel.namespaces import exists, listed
 from vipnet_kernel.netlink import loopback_alias
-from vipnet_nftables import names
-from vipnet_nftables.link_entries import Namespace
-from vipnet_nftables.memory import Memory
 from vipnet_nftables.ownership import OWNED, Ownership
 from vipnet_nftables.rules import Rules
 

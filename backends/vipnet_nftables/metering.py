@@ -11,9 +11,9 @@ from vipnet.intents import EipMapping
 from vipnet.model import short_id
 from vipnet.plan import TargetPlan
 from vipnet.views import Counters
+from vipnet_kernel import names
 from vipnet_kernel.namespaces import exists
 from vipnet_kernel.sockets import Sockets
-from vipnet_nftables import names
 from vipnet_nftables.entries import COUNTERS, Count, NativeEntry
 from vipnet_nftables.wire.elements import SetElement, by_key
 from vipnet_nftables.wire.links import linked

@@ -21,12 +21,12 @@ from vipnet.intents import (
     VpcRouting,
 )
 from vipnet.packets import VRRP_GROUP, Packet, Step
-from vipnet_nftables import names
+from vipnet_kernel import names
+from vipnet_kernel.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
+from vipnet_kernel.port_entries import Attachment, Up
+from vipnet_kernel.route_entries import Route, Rule
 from vipnet_nftables.compiler import compile_intents
 from vipnet_nftables.entries import Count, Element, Guard, Nat, NativeEntry, Skeleton
-from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
-from vipnet_nftables.port_entries import Attachment, Up
-from vipnet_nftables.route_entries import Route, Rule
 
 __all__ = ["passage"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 from vipnet.model import AccessMode
+from vipnet_kernel.discovery import GUEST6, LEG6, SETS6
 
 __all__ = ["CAME_IN", "GATEWAY", "HOST", "ROUTED", "TABLES", "Kind", "declaration", "kinds", "router_kind"]
 
@@ -33,28 +34,20 @@ TABLES: Final[dict[Kind, tuple[str, ...]]] = {
 # vn_guest: a port's frames leave it only with its own MAC and addresses, in both headers. A tagged or LLC frame is of none of
 # these types and ends at the drop. The unspecified source is for asking whether an address of its own is free (RFC 4862);
 # such a question has no option but a nonce (RFC 7527).
-# vn_guest6: what has its own source. Neighbour discovery comes without extension headers, so it cannot come in fragments
-# (RFC 6980), and its length says where its options are. What is in fragments begins with its upper layer: behind further
-# headers it might begin in the second one (RFC 7112), while the kernel reads on, here, in what pads the first frame. The
-# kernel's search for the upper layer ends at an authentication header, so what that hides may not be of what is judged here
-# (in a chain of its own: in one rule, nft 1.0.6 would list it as `ah nexthdr`, which it cannot read).
-# vn_nd: an advertisement is about an address of the port; one option, the port's own link-layer address, or none. Router
-# advertisements, redirects and MLD queries are for routers, answers of DHCPv6 for its servers.
 # vn_leg: a physical leg may not claim what is ours, nor bring in other VLANs or VRRP; the mark tells which network it is a
 # leg of, as nft here has no bridge name to match.
 # vn_forward: what reaches a port unasked (flooded unicast, VRRP of others) stops here; VRRP does not reach the router.
 # vn_input: the host itself is on none of these segments.
-# A set of what neighbour discovery says is of bits of the packet: nft 1.0.6 has no name for a target, nor for an option.
-_HOST: Final = r"""
+# IPv6 is looked into by chains of `vipnet_kernel.discovery`.
+_HOST: Final = (
+    r"""
 table bridge vipnet {
 	set vn_bridges { type ifname; }
 	set vn_ports { type ifname; }
 	set vn_arp { type ifname . ether_addr . ether_addr . ipv4_addr; }
 	set vn_ip { type ifname . ether_addr . ipv4_addr; }
 	set vn_ip6 { type ifname . ether_addr . ipv6_addr; }
-	set vn_targets { typeof iifname . ether saddr . @th,64,128; }
-	set vn_options { typeof iifname . @th,192,64; }
-	set vn_vrrp { type ifname . ifname; }
+""" + SETS6 + r"""	set vn_vrrp { type ifname . ifname; }
 	map vn_legs { type ifname : mark; }
 	set vn_claims { type mark . ipv4_addr; }
 	set vn_claims6 { type mark . ipv6_addr; }
@@ -75,29 +68,7 @@ table bridge vipnet {
 			iifname . ether saddr . @th,64,128 @vn_targets jump vn_dad
 		drop
 	}
-	chain vn_dad {
-		ip6 length 24 accept
-		ip6 length 32 @th,192,16 0x0e01 accept
-	}
-	chain vn_guest6 {
-		frag nexthdr { 0, 43, 44, 51, 60 } drop
-		meta l4proto 51 jump vn_hidden
-		icmpv6 type { 1-4, 128, 129, 131, 132, 143 } accept
-		ip6 nexthdr icmpv6 jump vn_nd
-		meta l4proto icmpv6 frag frag-off != 0 accept
-		udp sport 547 drop
-		meta l4proto != icmpv6 accept
-	}
-	chain vn_hidden {
-		@th,0,8 { 0, 43, 44, 51, 58, 60, 112 } drop
-	}
-	chain vn_nd {
-		icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @vn_targets drop
-		icmpv6 type . ip6 length { nd-router-solicit . 8, nd-neighbor-solicit . 24, nd-neighbor-advert . 24 } accept
-		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 length 32 iifname . @th,192,64 @vn_options accept
-		icmpv6 type nd-router-solicit ip6 length 16 iifname . @th,64,64 @vn_options accept
-	}
-	chain vn_leg {
+""" + GUEST6 + r"""	chain vn_leg {
 		ether type { 8021q, 8021ad } drop
 		ether type arp meta mark . arp saddr ip @vn_claims drop
 		ether type ip meta mark . ip saddr @vn_claims drop
@@ -105,14 +76,7 @@ table bridge vipnet {
 		ether type ip6 jump vn_leg6
 		meta mark set 0
 	}
-	chain vn_leg6 {
-		frag nexthdr { 0, 43, 44, 51, 60 } drop
-		meta mark . ip6 saddr @vn_claims6 drop
-		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } exthdr frag exists drop
-		icmpv6 type nd-neighbor-advert meta mark . @th,64,128 @vn_claimed drop
-		ip6 saddr :: icmpv6 type nd-neighbor-solicit meta mark . @th,64,128 @vn_claimed drop
-	}
-	chain vn_forward {
+""" + LEG6 + r"""	chain vn_forward {
 		type filter hook forward priority -300; policy accept;
 		oifname @vn_ports ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether type ip \
 			oifname . ether daddr . ip daddr != @vn_ip drop
@@ -130,6 +94,7 @@ table bridge vipnet {
 	}
 }
 """
+)
 
 # vn_arrive: only a mapped EIP comes in, by its own uplink, established or not, and not from what is an address of the VPC's
 # subnets; a VIP's packets learn their uplink.

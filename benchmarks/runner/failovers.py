@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from runner.worker import Worker
-
 from vipnet.lab import Lab, LabServer, frames
 from vipnet.lab.netns import ip
 from vipnet.lab.node import wait_for
@@ -41,7 +40,7 @@ class _InScene(Worker):
             run = Run.start()
             stack.callback(clear_all, [run])
             lab = stack.enter_context(Lab(prefix="bench", root=run.folder / "lab", record=run.record))
-            self.scene: Scene = build(run, lab, self.options["backend"], str)
+            self.scene: Scene = build(run, lab, self.options["backend"], _unsaid)
             stack.enter_context(self.scene.cloud)
             self.scene.eip = self.scene.cloud.groups.create_eip(GROUP, charge_type="traffic").vip_eip or ""
             self.prepare(stack)
@@ -166,6 +165,10 @@ class Handover(_InScene):
             with suppress(TimeoutError, OSError):
                 _, ancillary, _, peer = one.recvmsg(64, 64)
                 one.sendmsg([name], ancillary, 0, peer)  # from the address that was asked
+
+
+def _unsaid(_: str) -> None:
+    """What is under way."""
 
 
 def _signalled(server: LabServer, number: int) -> None:

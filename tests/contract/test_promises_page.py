@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.contract.test_iptables import TestIptablesNft as Iptables
 from tests.contract.test_nftables import TestNftables as Nftables
 from tests.contract.test_ovs import TestOvs as Ovs
 from tests.contract.test_simulator import TestSimulator as Simulator
@@ -12,7 +13,7 @@ from vipnet.testing import SystemTests
 from vipnet.testing.table import PROMISES
 
 PAGE = Path(__file__).parent.parent.parent / "docs/promises.md"
-COLUMNS: tuple[type[SystemTests], ...] = (Simulator, Nftables, Ovs)
+COLUMNS: tuple[type[SystemTests], ...] = (Simulator, Nftables, Iptables, Ovs)
 
 
 def _lines() -> Iterator[str]:

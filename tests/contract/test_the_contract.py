@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from systems import SimulatorSystem
 
+from tests.contract.test_iptables import TestIptablesLegacy as IptablesLegacy
+from tests.contract.test_iptables import TestIptablesNft as IptablesNft
 from tests.contract.test_nftables import TestNftables as Nftables
 from tests.contract.test_nftables_by_verbs import TestNftablesByVerbs as NftablesByVerbs
 from tests.contract.test_simulator import TestSimulator as Simulator
@@ -23,6 +25,8 @@ ALLOWED: dict[type[SystemTests], set[str]] = {
     SimulatorByVerbs: set(),
     Nftables: set(),
     NftablesByVerbs: set(),
+    IptablesNft: set(),
+    IptablesLegacy: set(),
 }
 
 

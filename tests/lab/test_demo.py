@@ -75,7 +75,7 @@ def assert_nothing_of(marks: list[str], before: Machine, cache: Path) -> None:
     wait_for(lambda: picture(marks, cache) == before, f"nothing to be left: {picture(marks, cache)}")
 
 
-@pytest.mark.parametrize("backend", ["nftables", "ovs"])
+@pytest.mark.parametrize("backend", ["iptables", "nftables", "ovs"])
 def test_the_worked_example(cache: Path, backend: str) -> None:
     before = picture([], cache)
     said: list[str] = []
@@ -84,7 +84,7 @@ def test_the_worked_example(cache: Path, backend: str) -> None:
     assert len(report.checks) == 10
     assert report.failover_ms is not None
     assert report.failover_ms < 1500
-    machines = {"host", "client", "nginx-master", "nginx-slave", "outsider", *(["router"] if backend == "nftables" else [])}
+    machines = {"host", "client", "nginx-master", "nginx-slave", "outsider", *(["router"] if backend != "ovs" else [])}
     assert machines <= set(report.namespaces)
     assert any("MMM" in line and "sss" in line for line in said)
     assert picture(list(report.namespaces.values()), cache) == before

@@ -61,7 +61,7 @@ class Cloud:
         return [event for event in self.seen.events if event.object == "vip g"]
 
 
-@pytest.fixture(params=["nftables", "ovs"])
+@pytest.fixture(params=["iptables", "nftables", "ovs"])
 def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(prefix="wlab"))

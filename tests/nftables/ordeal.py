@@ -39,8 +39,8 @@ from vipnet.testing.probe import OUTSIDE
 from vipnet.testing.real import RealProbe
 from vipnet.testing.responder import PORT
 from vipnet.topology import Snapshot
+from vipnet_kernel.names import router_namespace
 from vipnet_nftables import NftablesBackend
-from vipnet_nftables.names import router_namespace
 from vipnet_simulator import SimulatorBackend
 from vipnet_simulator.probe import SimulatedProbe
 

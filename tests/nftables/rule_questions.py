@@ -30,8 +30,8 @@ from tests.nftables.rule_scene import (
     udp,
     vrrp,
 )
+from vipnet_kernel.names import router_namespace
 from vipnet_kernel.namespaces import entered
-from vipnet_nftables.names import router_namespace
 
 NOT_ANSWERED = "203.0.113.150"
 

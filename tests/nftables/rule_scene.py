@@ -28,7 +28,7 @@ from tests.nftables.conftest import (
 from vipnet.addresses import ip_of
 from vipnet.intents import Intent, SubnetSwitching, Uplink, UplinkSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC
-from vipnet_nftables.names import gateway_namespace, owner_mark, router_namespace, subnet_leg, transit_end
+from vipnet_kernel.names import gateway_namespace, owner_mark, router_namespace, subnet_leg, transit_end
 
 SILENCE = 0.25
 """Seconds without an answer that count as none."""

@@ -20,8 +20,8 @@ from vipnet.errors import DataplaneError
 from vipnet.invariants import check_topology
 from vipnet.model import DEFAULT_VPC
 from vipnet.operations.draft import World
+from vipnet_kernel.names import bridge, gateway_namespace, owner_mark, router_namespace
 from vipnet_kernel.sysctls import read_sysctls
-from vipnet_nftables.names import bridge, gateway_namespace, owner_mark, router_namespace
 
 __all__ = ["Settled", "SharedCloud"]
 

@@ -22,8 +22,8 @@ from vipnet.testing.promises import EIP, VIP, WORLD
 from vipnet.testing.real import RealProbe
 from vipnet.testing.traffic import PACKET, Flow, Load
 from vipnet.views import Counters
+from vipnet_kernel.names import router_namespace
 from vipnet_kernel.namespaces import exists
-from vipnet_nftables.names import router_namespace
 
 pytestmark = pytest.mark.root
 

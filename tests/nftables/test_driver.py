@@ -38,9 +38,9 @@ from vipnet.errors import DataplaneError, InputParameterError
 from vipnet.intents import Intent, PortSecurity, Released, SubnetSwitching, VipBinding
 from vipnet.model import DEFAULT_VPC, AccessMode
 from vipnet.plan import diff
+from vipnet_kernel.names import router_namespace, subnet_leg
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables import NftablesBackend
-from vipnet_nftables.names import router_namespace, subnet_leg
 
 pytestmark = pytest.mark.root
 

@@ -16,9 +16,9 @@ from vipnet.intents import Intent, Released, SubnetRouting
 from vipnet.model import DEFAULT_VPC
 from vipnet.testing import frames
 from vipnet_kernel.handles import Handles
+from vipnet_kernel.names import router_namespace, subnet_leg
 from vipnet_kernel.neighbours import forget_neighbours
 from vipnet_kernel.sysctls import read_sysctls
-from vipnet_nftables.names import router_namespace, subnet_leg
 from vipnet_nftables.ruleset import TABLES, Kind, declaration
 
 pytestmark = pytest.mark.root

@@ -37,9 +37,12 @@ from vipnet.model import DEFAULT_VPC
 from vipnet.plan import TargetPlan, diff
 from vipnet_kernel import links, namespaces
 from vipnet_kernel.handles import Handles
+from vipnet_kernel.link_entries import Address, Bridge, Namespace, Sysctl, Veth
 from vipnet_kernel.links import inventory
+from vipnet_kernel.names import router_namespace
 from vipnet_kernel.namespaces import entered
 from vipnet_kernel.neighbours import forget_neighbours
+from vipnet_kernel.port_entries import Attachment, Up
 from vipnet_kernel.requests import (
     Device,
     MakeNamespace,
@@ -50,13 +53,10 @@ from vipnet_kernel.requests import (
     WriteSetting,
     send,
 )
+from vipnet_kernel.route_entries import Route, Rule
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import NativeEntry
-from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth
-from vipnet_nftables.names import router_namespace
-from vipnet_nftables.port_entries import Attachment, Up
-from vipnet_nftables.route_entries import Route, Rule
 
 pytestmark = pytest.mark.root
 

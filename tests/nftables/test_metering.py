@@ -22,9 +22,9 @@ from tests.nftables.test_driver import nft
 from vipnet.controller import Controller
 from vipnet.model import Eip, Network, Vpc, mac_of, short_id
 from vipnet.views import Counters
+from vipnet_kernel.names import router_namespace
 from vipnet_kernel.namespaces import entered
 from vipnet_kernel.sockets import Sockets
-from vipnet_nftables.names import router_namespace
 from vipnet_nftables.wire.elements import Limit, SetElement, by_key
 from vipnet_nftables.wire.links import linked
 

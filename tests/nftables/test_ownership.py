@@ -29,7 +29,7 @@ from vipnet.testing.controlled import ControlledNetwork
 from vipnet.testing.probe import OUTSIDE
 from vipnet.testing.promises import EIP, WORLD, settle, within
 from vipnet.testing.watching import Seen
-from vipnet_nftables import names
+from vipnet_kernel import names
 
 pytestmark = pytest.mark.root
 

@@ -15,11 +15,11 @@ from tests.nftables.test_driver import EIP, EIP2, Site, nft
 from vipnet.backend import BackendContext
 from vipnet.model import DEFAULT_VPC
 from vipnet.plan import diff
+from vipnet_kernel.names import bridge
 from vipnet_kernel.netlink import ruleset_generation
 from vipnet_kernel.sockets import Sockets
 from vipnet_kernel.sysctls import read_sysctls
 from vipnet_nftables import NftablesBackend
-from vipnet_nftables.names import bridge
 from vipnet_nftables.wire.links import linked
 
 pytestmark = pytest.mark.root

@@ -23,12 +23,12 @@ from vipnet.testing.probe import OUTSIDE, VRRP_GROUP
 from vipnet.testing.promises import EIP, EIP_GREEN, VIP, WORLD
 from vipnet.testing.real import RealProbe
 from vipnet.views import TraceView
+from vipnet_kernel.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
+from vipnet_kernel.names import far_end, router_namespace
+from vipnet_kernel.port_entries import Attachment, Up
+from vipnet_kernel.route_entries import Route, Rule
 from vipnet_nftables import NftablesBackend
 from vipnet_nftables.entries import Count, Element, Guard, Nat, NativeEntry, Skeleton, Torn
-from vipnet_nftables.link_entries import Address, Bridge, Namespace, Sysctl, Veth, Vlan
-from vipnet_nftables.names import far_end, router_namespace
-from vipnet_nftables.port_entries import Attachment, Up
-from vipnet_nftables.route_entries import Route, Rule
 
 pytestmark = pytest.mark.root
 

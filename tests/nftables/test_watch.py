@@ -25,10 +25,10 @@ from vipnet.testing import SystemTests, clear, standard_scene
 from vipnet.testing.controlled import ControlledNetwork
 from vipnet.testing.promises import within
 from vipnet.testing.watching import Seen, WatchingPromises
+from vipnet_kernel import names
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.linklist import list_links
 from vipnet_kernel.links import inventory
-from vipnet_nftables import names
 
 pytestmark = pytest.mark.root
 

@@ -11,7 +11,7 @@ from vipnet.backend import Backend
 from vipnet.lab.netns import delete, ip
 from vipnet.process import run
 from vipnet.testing.promises import EIP
-from vipnet_nftables import names
+from vipnet_kernel import names
 
 __all__ = ["VandalisedSystem", "nft"]
 

@@ -19,7 +19,7 @@ PREFIX = os.environ.get("VIPNET_LAB_PREFIX", "differential")
 _PROPERTY = "differential"
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.root) for name in ("nftables", "ovs")])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.root) for name in ("iptables", "nftables", "ovs")])
 def differing(request: pytest.FixtureRequest) -> str:
     """The name of each backend that is compared with the simulator."""
     name: str = request.param

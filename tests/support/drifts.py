@@ -7,10 +7,10 @@ from contextlib import closing
 
 from vipnet.errors import DataplaneError
 from vipnet.process import run
+from vipnet_kernel import names
 from vipnet_kernel.handles import Handles
 from vipnet_kernel.links import inventory
 from vipnet_kernel.namespaces import identity, listed
-from vipnet_nftables import names
 
 __all__ = ["DRIFTS"]
 

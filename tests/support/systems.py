@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from drifts import DRIFTS
 
@@ -19,7 +20,7 @@ from vipnet.process import run
 from vipnet.testing import HostSystem, Probe, Scene, System
 from vipnet_simulator.probe import SimulatedProbe
 
-__all__ = ["NftablesSystem", "OvsSystem", "SimulatorSystem", "UnownedSystem"]
+__all__ = ["IptablesLegacySystem", "IptablesSystem", "NftablesSystem", "OvsSystem", "SimulatorSystem", "UnownedSystem"]
 
 
 class SimulatorSystem(System):
@@ -60,6 +61,48 @@ class NftablesSystem(HostSystem):
 
     def drifts(self) -> Mapping[str, Callable[[], object]]:
         return {what: partial(drift, self.lab.host) for what, drift in DRIFTS.items()}
+
+
+class IptablesSystem(HostSystem):
+    """A host of namespaces, with the programs of iptables-nft."""
+
+    name = "iptables"
+    variant = "nft"
+    settings = NftablesSystem.settings
+
+    def context(self) -> BackendContext:
+        return BackendContext(options={**super().context().options, "variant": self.variant})
+
+    def damages(self, backend: Backend[Any]) -> Mapping[str, Callable[[], object]]:
+        bridges, routers = _names(backend, "bridge vnb"), _names(backend, "namespace vn-")
+        host = self.lab.host
+        return {
+            "links are set down": lambda: netns.ip(host, [f"link set {bridges[0]} down", "link set tap-a down"]),
+            "bridges are deleted": lambda: netns.ip(host, [f"link del {bridge}" for bridge in bridges]),
+            "ways out are deleted": lambda: _each(routers, _cut_off),
+            "namespaces are deleted": lambda: _each(routers, netns.delete),
+            "rules of routers are flushed": lambda: _each(routers, self._flush),
+            "rules of the host are flushed": lambda: self._flush_host(host),
+        }
+
+    def others(self) -> frozenset[str]:
+        """What is there, but for tables and chains of iptables that it makes when it lists them, of which nothing is in use."""
+        return frozenset(line for line in super().others() if not _is_made_by_listing(line))
+
+    def _flush(self, space: str) -> None:
+        for table in ("filter", "nat", "mangle"):
+            _in(space, f"iptables-{self.variant}", "-t", table, "-F")
+
+    def _flush_host(self, space: str) -> None:
+        _in(space, "ebtables-nft", "-t", "nat", "-F", "VIPNET-PRE")
+        _in(space, "ebtables-nft", "-t", "filter", "-F")
+        _in(space, "nft", "flush", "table", "bridge", "vipnet_iptables")
+
+
+class IptablesLegacySystem(IptablesSystem):
+    """The same, with the programs of iptables-legacy."""
+
+    variant = "legacy"
 
 
 class OvsSystem(HostSystem):
@@ -136,6 +179,22 @@ def _each(spaces: Iterable[str], damage: Callable[[str], object]) -> None:
 
 def _cut_off(router: str) -> None:
     run(["ip", "-n", router, "link", "del", "up0"], check=False)  # some have no way out
+
+
+_MADE: Final = ("filter", "nat", "mangle", "raw")
+"""Tables of iptables-nft and ebtables-nft, which are there from the first time on that somebody looks at them."""
+
+
+def _is_made_by_listing(line: str) -> bool:
+    kind, _, row = line.partition(": nft ")[2].partition(" ")
+    if kind not in ("table", "chain"):
+        return False
+    said: dict[str, Any] = json.loads(row)
+    return said.get("table" if kind == "chain" else "name") in _MADE and said.get("policy") in (None, "accept")
+
+
+def _in(space: str, *command: str) -> None:
+    run(["ip", "netns", "exec", space, *command])
 
 
 def _nft(space: str, *command: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -12,9 +12,11 @@ from vipnet_kernel.arrivals import Arrivals
 from vipnet_kernel.multicast import RULESET_GROUPS, Committed, LinkSeen, Multicast, OverrunError, number_in
 from vipnet_kernel.namespaces import entered
 from vipnet_kernel.netlink import NETFILTER
-from vipnet_nftables.wire.elements import TABLE
 
-__all__ = ["Ears", "Heard"]
+__all__ = ["Ears", "Heard", "Ours"]
+
+Ours = Callable[[frozenset[str]], bool]
+"""Whether a commit that touched tables of these names may have touched something of ours."""
 
 _LINKS: Final = (1,)
 """Of rtnetlink: links."""
@@ -45,9 +47,10 @@ class Heard:
 class Ears:
     """Listens from the host's namespace to all that it has met; leaves no file descriptor when closed. Raises DataplaneError."""
 
-    __slots__ = ("_arrivals", "_host", "_name_of", "_routes", "_rulesets", "_sources")
+    __slots__ = ("_arrivals", "_host", "_name_of", "_ours", "_routes", "_rulesets", "_sources")
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, ours: Ours) -> None:
+        self._ours = ours
         self._host = host
         self._name_of: dict[int | None, str] = {None: host}
         with ExitStack() as opening:
@@ -80,7 +83,7 @@ class Ears:
             for where, notice in self._rulesets.read():
                 found = self._name_of.get(where)
                 if isinstance(notice, Committed) and found is not None and _is_news(notice, known.get(found)):
-                    one = Heard(is_ruleset=True, ours=TABLE in notice.tables)
+                    one = Heard(is_ruleset=True, ours=self._ours(notice.tables))
                     heard[found] = heard[found] | one if found in heard else one
         except OverrunError:
             return None

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vipnet_kernel.link_entries import Command, OfLinks, command
 from vipnet_kernel.requests import Device
-from vipnet_nftables.link_entries import Command, OfLinks, command
 
 __all__ = ["KINDS", "PROTOCOL", "ROUTE_TABLES", "SCOPES", "Route", "Rule", "number", "word"]
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar, cast
 
-from vipnet.plan import Plan, TargetPlan
-from vipnet_nftables.entries import NativeEntry, Skeleton
-from vipnet_nftables.link_entries import Namespace, Veth, Vlan
-from vipnet_nftables.metering import is_counter
-from vipnet_nftables.names import trunk_bridge
-from vipnet_nftables.port_entries import Attachment, Up
+from vipnet.plan import Entry, Plan, TargetPlan
+from vipnet_kernel.link_entries import Namespace, Veth, Vlan
+from vipnet_kernel.names import trunk_bridge
+from vipnet_kernel.port_entries import Attachment, Up
 
 __all__ = ["LINKS", "PORTS", "ordered"]
+
+E = TypeVar("E", bound=Entry)
 
 LINKS, PORTS = "links", "ports"
 
 
-def ordered(plan: Plan[NativeEntry]) -> Iterator[TargetPlan[NativeEntry]]:
+def ordered(plan: Plan[E], *, counts: Callable[[E], bool], routes: Callable[[E], str]) -> Iterator[TargetPlan[E]]:
     """Split links and ports by what must come before the rules and what after.
+
+    `counts`: whether an entry keeps what a mapping has counted; `routes`: of which namespace it is all the rules, else "".
 
     A port that changes its bridge leaves the old one before the rules and joins the new one after them. Counters go last:
     nothing reaches them when the rest of their mapping has gone. So does a router that has some.
     """
-    last = list(_last(plan))
+    last = list(_last(plan, counts, routes))
     kept = frozenset(entry.key for step in last for entry in step.delete)
     by_name = {target.target: target.without(kept) if kept else target for target in plan.targets}
-    links, ports = (by_name.pop(name, TargetPlan(name)) for name in (LINKS, PORTS))
+    links, ports = (_taken(by_name, name) for name in (LINKS, PORTS))
     leaving = (*ports.delete, *(old for old, _ in ports.replace))
-    joining = (*ports.create, *(new for _, new in ports.replace), *_remade(links))
+    joining = (*ports.create, *(new for _, new in ports.replace), *cast(Iterable[E], _remade(links)))
     steps = (
         TargetPlan(LINKS, create=links.create, replace=links.replace),
         TargetPlan(PORTS, delete=leaving),
@@ -39,19 +42,23 @@ def ordered(plan: Plan[NativeEntry]) -> Iterator[TargetPlan[NativeEntry]]:
     return (step for step in steps if len(step))
 
 
-def _last(plan: Plan[NativeEntry]) -> Iterator[TargetPlan[NativeEntry]]:
+def _taken(plans: dict[str, TargetPlan[E]], name: str) -> TargetPlan[E]:
+    return plans.pop(name) if name in plans else TargetPlan(name)
+
+
+def _last(plan: Plan[E], counts: Callable[[E], bool], routes: Callable[[E], str]) -> Iterator[TargetPlan[E]]:
     routers = set[str]()
     for target in plan.targets:
-        if counters := tuple(filter(is_counter, target.delete)):
-            rules = tuple(entry for entry in target.delete if isinstance(entry, Skeleton))
-            routers |= {entry.namespace for entry in rules}
+        if counters := tuple(filter(counts, target.delete)):
+            rules = tuple(filter(routes, target.delete))
+            routers |= set(map(routes, rules))
             yield TargetPlan(target.target, delete=(*counters, *rules), last=True)
     links = next((target.delete for target in plan.targets if routers and target.target == LINKS), ())
     if spaces := tuple(entry for entry in links if isinstance(entry, Namespace) and entry.name in routers):
         yield TargetPlan(LINKS, delete=spaces, last=True)
 
 
-def _remade(links: TargetPlan[NativeEntry]) -> Iterator[NativeEntry]:
+def _remade(links: TargetPlan[E]) -> Iterator[Attachment | Up]:
     """Ports that were there and are not when their interface is made anew."""
     for _, new in links.replace:
         match new:

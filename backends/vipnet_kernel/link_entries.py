@@ -32,6 +32,8 @@ __all__ = [
 
 _NO_PREFIX_ROUTE: Final = 0x200  # IFA_F_NOPREFIXROUTE, <linux/if_addr.h>
 
+_SCOPE_LINK: Final = 253
+
 _LEAST_GSO: Final = 321
 """More than any kernel's MAX_TCP_HEADER, which is the least it takes (rtnetlink.c). A virtual machine does not say of how many
 segments it has merged a packet; by its size it is taken apart all the same."""
@@ -207,12 +209,16 @@ class Veth(OfLinks):
 
 @dataclass(frozen=True, slots=True)
 class Address(OfLinks):
-    """An address of an interface. `routes`: the kernel makes a route to its prefix, which comes and goes with it."""
+    """An address of an interface. `routes`: the kernel makes a route to its prefix, which comes and goes with it.
+
+    `inner`: it is of scope link, so that the kernel never takes it for a sender on another interface.
+    """
 
     namespace: str
     device: str
     address: str
     routes: bool = field(default=True, compare=False)
+    inner: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -229,6 +235,7 @@ class Address(OfLinks):
 
     def making(self) -> tuple[Command, ...]:
         flags = {} if self.routes else {"IFA_FLAGS": _NO_PREFIX_ROUTE}
+        flags |= {"scope": _SCOPE_LINK} if self.inner else {}
         return (command(5, self.namespace, "addr", "replace", **self._values, **flags),)
 
     def unmaking(self) -> tuple[Command, ...]:

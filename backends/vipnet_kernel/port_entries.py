@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vipnet_kernel.link_entries import Command, command, without_ipv6
 from vipnet_kernel.requests import Device
-from vipnet_nftables.link_entries import Command, command, without_ipv6
 
 __all__ = ["Attachment", "Up"]
 

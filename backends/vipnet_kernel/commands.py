@@ -5,20 +5,22 @@ from __future__ import annotations
 import errno
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from vipnet.errors import DataplaneError
-from vipnet.plan import TargetPlan
+from vipnet.plan import Entry, TargetPlan
+from vipnet_kernel.entries import LinkEntry
 from vipnet_kernel.handles import Handles
+from vipnet_kernel.link_entries import Command, Namespace, Sysctl, Veth, Vlan
 from vipnet_kernel.links import inventory
 from vipnet_kernel.namespaces import exists
+from vipnet_kernel.port_entries import Attachment
 from vipnet_kernel.requests import Refusal, send
-from vipnet_nftables.entries import LinkEntry, NativeEntry, RuleEntry
-from vipnet_nftables.link_entries import Command, Namespace, Sysctl, Veth, Vlan
-from vipnet_nftables.port_entries import Attachment
-from vipnet_nftables.route_entries import Route
+from vipnet_kernel.route_entries import Route
 
 __all__ = ["run_step", "touched"]
+
+E = TypeVar("E", bound=Entry)
 
 _Work = tuple[LinkEntry, Command]
 
@@ -26,7 +28,7 @@ _DONE_BEFORE = frozenset({errno.EEXIST})
 _GONE_BEFORE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
 
-def run_step(handles: Handles, host: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
+def run_step(handles: Handles, host: str, step: TargetPlan[E]) -> dict[str, str]:
     """Unmake what goes, make what comes; return the reasons of what was refused, by key.
 
     Commands are no transaction: after a refusal the step is taken back. Raises DataplaneError when that is refused, too.
@@ -48,7 +50,7 @@ def _first(reasons: Mapping[str, str]) -> str:
     return f"{key}: {reason}"
 
 
-def touched(host: str, step: TargetPlan[NativeEntry]) -> set[str]:
+def touched(host: str, step: TargetPlan[E]) -> set[str]:
     """The namespaces that a step changes something in."""
     pairs = (entry for pair in step.replace for entry in pair)
     links = [entry for entry in (*step.create, *pairs, *step.delete) if _is_link(entry)]
@@ -57,7 +59,7 @@ def touched(host: str, step: TargetPlan[NativeEntry]) -> set[str]:
     return {where or host for where in chain((command.where for command in commands), ends)}
 
 
-def _sorted(step: TargetPlan[NativeEntry]) -> tuple[list[LinkEntry], list[LinkEntry], list[_Work]]:
+def _sorted(step: TargetPlan[E]) -> tuple[list[LinkEntry], list[LinkEntry], list[_Work]]:
     """What is unmade, what is made, and what is changed in place."""
     old = [entry for entry in step.delete if _is_link(entry)]
     new = [entry for entry in step.create if _is_link(entry)]
@@ -74,8 +76,8 @@ def _sorted(step: TargetPlan[NativeEntry]) -> tuple[list[LinkEntry], list[LinkEn
     return old, new, changing
 
 
-def _is_link(entry: NativeEntry) -> TypeGuard[LinkEntry]:
-    return not isinstance(entry, RuleEntry)
+def _is_link(entry: Entry) -> TypeGuard[LinkEntry]:
+    return isinstance(entry, LinkEntry)
 
 
 def _foreign(handles: Handles, entries: Iterable[LinkEntry]) -> dict[str, str]:

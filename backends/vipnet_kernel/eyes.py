@@ -17,7 +17,10 @@ from typing import ClassVar, Protocol, TypeVar, assert_never
 
 from vipnet.errors import DataplaneError
 from vipnet.sightings import Appeared, Changed, Eyes, Overrun, Sighting, Vanished
+from vipnet_kernel import names
 from vipnet_kernel.arrivals import Arrivals
+from vipnet_kernel.ears import Ours
+from vipnet_kernel.link_entries import Namespace
 from vipnet_kernel.listening import Listener, sighting_of
 from vipnet_kernel.multicast import (
     ROUTE_GROUPS,
@@ -33,11 +36,8 @@ from vipnet_kernel.multicast import (
 )
 from vipnet_kernel.namespaces import entered, exists, listed
 from vipnet_kernel.netlink import NETFILTER, loopback_alias
-from vipnet_nftables import names
-from vipnet_nftables.link_entries import Namespace
-from vipnet_nftables.wire.elements import TABLE
 
-__all__ = ["NftablesEyes"]
+__all__ = ["KernelEyes"]
 
 _FIRST_LOOK, _LAST_LOOK = 0.02, 60.0
 """Seconds after which a new namespace is looked at, doubled until it has a mark: it gets ours a moment after its name."""
@@ -49,16 +49,17 @@ _REST = 0.02
 """Seconds between two looks at frames: who sends thousands is heard all the same, and takes no more of us."""
 
 
-class NftablesEyes(Eyes):
+class KernelEyes(Eyes):
     """Sees from the moment it is made until it is closed."""
 
     blind: ClassVar[bool] = False
 
     def __init__(
-        self, host: str, owner: str, report: Callable[[Sighting], None], *, vanished: Callable[[str], object]
+        self, host: str, owner: str, report: Callable[[Sighting], None], ours: Ours, *, vanished: Callable[[str], object]
     ) -> None:
         """`vanished` is told at once, in the thread that sees, of each namespace of ours whose name is gone."""
         self._host = host
+        self._ours = ours
         self._vanished = vanished
         self._owner = owner
         self._report = report
@@ -198,7 +199,7 @@ class NftablesEyes(Eyes):
             case LinkSeen():
                 yield from self._link(notice) if place == names.HOST else [Changed(place=place)]
             case Committed():
-                if TABLE in notice.tables:
+                if self._ours(notice.tables):
                     yield Changed(place=place, by=f"{notice.program} (process {notice.pid})")
             case Other():
                 if place != names.HOST:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from vipnet.errors import DataplaneError
+from vipnet_kernel.ears import Ears, Heard, Ours
 from vipnet_kernel.namespaces import exists, number
 from vipnet_kernel.netlink import NETFILTER, links_fingerprint, ruleset_generation
 from vipnet_kernel.sockets import Sockets
-from vipnet_nftables.ears import Ears, Heard
 
 __all__ = ["Look", "Memory", "Snapshot"]
 
@@ -60,12 +60,14 @@ class Memory:
         "_looks",
         "_moved",
         "_names",
+        "_ours",
         "_seen",
         "_sockets",
         "_summed",
     )
 
-    def __init__(self, sockets: Sockets, host: str, is_sure: Callable[[str], bool]) -> None:
+    def __init__(self, sockets: Sockets, host: str, is_sure: Callable[[str], bool], ours: Ours) -> None:
+        self._ours = ours
         self._sockets = sockets
         self._is_sure = is_sure
         self._host = host
@@ -198,7 +200,7 @@ class Memory:
             if self._looks < _LOOKS:
                 return None
             with suppress(DataplaneError):
-                self._ears = Ears(self._host)
+                self._ears = Ears(self._host, self._ours)
                 self._ears.meet(self._seen)
                 self._doubted = {name: Heard() for name in self._seen}  # of what was before nothing was heard
             return None

@@ -10,22 +10,19 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 
 from vipnet.errors import DataplaneError
+from vipnet_kernel import names
 from vipnet_kernel.arp import Announcer
 from vipnet_kernel.namespaces import exists, number
 from vipnet_kernel.netlink import link_seen
 from vipnet_kernel.sockets import Sockets
-from vipnet_nftables import names
-from vipnet_nftables.columns import leg_key
-from vipnet_nftables.wire.elements import by_key
-from vipnet_nftables.wire.links import linked
 
-__all__ = ["Announcements", "answered_for", "leg_seen"]
+__all__ = ["Announcements", "Answered", "leg_seen"]
 
 _REPEATS = 2
 _APART = 1.0
@@ -35,6 +32,9 @@ _MOMENT, _GATHERED = 0.003, 0.05
 
 _Way = tuple[str, int]
 """A router and an uplink."""
+Answered = Callable[[str, int, Collection[int]], set[int]]
+"""Says for which of some EIPs a router answers on an uplink. Raises DataplaneError."""
+
 _Some = tuple[_Way, frozenset[int]]
 """EIPs that a router answers for on an uplink."""
 
@@ -46,9 +46,10 @@ class Announcements:
     one socket, however many routers there are.
     """
 
-    __slots__ = ("_announcer", "_closed", "_due", "_firsts", "_macs", "_news", "_sockets", "_thread", "_turn")
+    __slots__ = ("_announcer", "_answered", "_closed", "_due", "_firsts", "_macs", "_news", "_sockets", "_thread", "_turn")
 
-    def __init__(self, sockets: Sockets, host: str) -> None:
+    def __init__(self, sockets: Sockets, host: str, answered: Answered) -> None:
+        self._answered = answered
         self._sockets = sockets
         self._announcer = Announcer(host)
         self._news = threading.Condition()
@@ -124,7 +125,7 @@ class Announcements:
 
     def _announce(self, way: _Way, eips: Collection[int]) -> None:
         router, uplink = way
-        if exists(router) and (still := answered_for(self._sockets, router, uplink, eips)):
+        if exists(router) and (still := self._answered(router, uplink, eips)):
             self._announcer.announce(names.uplink_bridge(uplink), self._mac(way), still)
 
     def _mac(self, way: _Way) -> bytes:
@@ -151,11 +152,3 @@ def leg_seen(sockets: Sockets, router: str, uplink: int) -> tuple[bytes, bool]:
             return link_seen(link, leg)
     except OSError as error:
         raise DataplaneError(f"leg {leg} of {router} cannot be looked at: {error.strerror}") from error
-
-
-def answered_for(sockets: Sockets, router: str, uplink: int, among: Collection[int]) -> set[int]:
-    """Those of some EIPs that a router answers for on an uplink, as the kernel says: O(1) each."""
-    leg = names.uplink_leg(uplink)
-    keys = {leg_key(leg, eip): eip for eip in among}
-    with linked(sockets, router) as link:
-        return {keys[key] for key in by_key(link, "arp", "vn_eips", list(keys))}
