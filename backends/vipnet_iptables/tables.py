@@ -66,10 +66,10 @@ def edits(
     """
     started = counted or {}
     policy = "RETURN" if family == "bridge" else "- [0:0]"
-    yield from (f":{chain} {policy}" for chain in after.chains if chain not in before.chains)
+    yield from (f":{chain} {policy}" for chain in sorted(after.chains.keys() - before.chains.keys()))
     counters = "" if family == "bridge" else " [0:0]"
     yield from (f":{chain} {now}{counters}" for chain, now in after.policies.items() if before.policies.get(chain) != now)
-    for chain, rules in after.chains.items():
+    for chain, rules in sorted(after.chains.items()):
         if (there := before.chains.get(chain)) is None:
             yield from (_with(f"-A {chain} {rule}", started.get(rule)) for rule in rules)
         elif there != rules:

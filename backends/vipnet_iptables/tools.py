@@ -25,6 +25,10 @@ PROGRAMS: Final = ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6ta
 _PATIENCE: Final = 10
 """Seconds to wait for the lock of xtables, which every change by iptables-legacy takes."""
 _LOCKED: Final = 4
+_TOGETHER: Final = 500
+"""Chains that are made in one transaction."""
+_LIMIT: Final = re.compile(r"VIPNET-[RT]L\d+$")
+_BRANCH: Final = re.compile(r"-[0-9a-f]{3,7}$|VIPNET-[RT]L\d+$")
 _LINE: Final = re.compile(r"[Ll]ine:? (\d+)")
 _SAVED: Final[dict[Family, str]] = {"bridge": "ebtables-nft-save", "arp": "arptables-nft-save"}
 _FAMILY: Final[dict[Family, str]] = {"ip": "iptables", "ip6": "ip6tables"}
@@ -73,7 +77,7 @@ class Tools:
     def commit(self, namespace: str, sections: Iterable[Section]) -> None:
         """Carry out sections in their order, each as a whole. Raises Refused at the first that is not, and DataplaneError."""
         done = 0
-        wanted = [section for section in sections if section.lines]
+        wanted = [part for section in sections if section.lines for part in self._parts(section)]
         for family, group in groupby(wanted, key=_family):
             some = list(group)
             if family == "arp":
@@ -94,6 +98,24 @@ class Tools:
         return run(["iptables-nft", "--version"]).stdout.split()[1].removeprefix("v")
 
     # ------------------------------------------------------------------------------------------------- within
+
+    def _parts(self, section: Section) -> list[Section]:
+        """New branches of trees, from below, and then what leads to them: so they may be made in several transactions.
+
+        iptables-nft-restore takes a time quadratic in the chains that one transaction makes; with legacy a section costs a table.
+        """
+        new = [line[1:].split(" ", 1)[0] for line in section.lines if line.startswith(":")]
+        if len(new) <= _TOGETHER or self.variant == LEGACY or section.table.family != "ip":
+            return [section]
+        apart = sorted(filter(_BRANCH.search, new), key=lambda chain: (not _LIMIT.match(chain), -len(chain), chain))
+        lines: dict[str, list[str]] = {chain: [] for chain in apart}
+        rest = list[str]()
+        for line in section.lines:
+            chain = line[1:].split(" ", 1)[0] if line.startswith(":") else line.split(" ", 2)[1]
+            (lines[chain] if chain in lines and line[0:2] != "-X" else rest).append(line)
+        some = (sorted(apart[at : at + _TOGETHER]) for at in range(0, len(apart), _TOGETHER))
+        made = (_declared_first(line for chain in chains for line in lines[chain]) for chains in some)
+        return [*(Section(section.table, part) for part in made), Section(section.table, rest)]
 
     def _restore(self, namespace: str, family: Family, sections: Sequence[Section], before: int) -> None:
         text = "".join(f"*{table.name}\n{chr(10).join(lines)}\nCOMMIT\n" for table, lines in sections)
@@ -136,6 +158,10 @@ class Tools:
         texts = [self._run(self._host, [f"{program}-{variant}-save"]) for program in _FAMILY.values()]
         lines = [line for text in texts for line in text.splitlines() if line.startswith("-A ")]
         return len(lines), any(MARK in line for line in lines)
+
+
+def _declared_first(lines: Iterable[str]) -> list[str]:
+    return sorted(lines, key=lambda line: not line.startswith(":"))
 
 
 def _family(section: Section) -> Family:
