@@ -109,7 +109,7 @@ def _is_near(found: str, wanted: str) -> bool:
     one, other = _LIMIT.fullmatch(found), _LIMIT.fullmatch(wanted)
     if one is None or other is None or one[2] != other[2]:
         return False
-    cost = _COST // (int(_rate(other[1])) // 16 + 1)
+    cost = max(1, _COST // (int(_rate(other[1])) // 16 + 1))
     rate = (_COST // cost - 1) * 16
     return abs(_rate(one[1]) - rate) <= _NEAR * rate
 

@@ -29,6 +29,7 @@ _TOGETHER: Final = 500
 """Chains that are made in one transaction."""
 _LIMIT: Final = re.compile(r"VIPNET-[RT]L\d+$")
 _BRANCH: Final = re.compile(r"-[0-9a-f]{3,7}$|VIPNET-[RT]L\d+$")
+_NO_CHAIN: Final = re.compile(r"No chain/target/match|does not exist|incompatible")
 _LINE: Final = re.compile(r"[Ll]ine:? (\d+)")
 _SAVED: Final[dict[Family, str]] = {"bridge": "ebtables-nft-save", "arp": "arptables-nft-save"}
 _FAMILY: Final[dict[Family, str]] = {"ip": "iptables", "ip6": "ip6tables"}
@@ -91,6 +92,10 @@ class Tools:
         program = f"{_FAMILY[table.family]}-{self.variant}"
         with entered(namespace):
             done = run([program, "-w", str(_PATIENCE), "-t", table.name, "-L", chain, "-v", "-x", "-n"], check=False)
+        said = " ".join(done.stderr.split())
+        _check_lock(done.returncode, said)
+        if done.returncode != 0 and not _NO_CHAIN.search(said):
+            raise DataplaneError(f"chain {chain} of {namespace} cannot be listed: {said or done.returncode}")
         return done.stdout if done.returncode == 0 else ""
 
     def version(self) -> str:
@@ -126,8 +131,7 @@ class Tools:
         if done.returncode == 0:
             return
         said = " ".join(done.stderr.split()) or f"{program} exited {done.returncode}"
-        if done.returncode == _LOCKED and "xtables lock" in said:
-            raise DataplaneError(f"the lock of xtables is held by another program for more than {_PATIENCE} s: {said}")
+        _check_lock(done.returncode, said)
         at = _LINE.search(said)
         raise _refusal(said, text.splitlines(), int(at[1]) if at else None, before)
 
@@ -162,6 +166,11 @@ class Tools:
 
 def _declared_first(lines: Iterable[str]) -> list[str]:
     return sorted(lines, key=lambda line: not line.startswith(":"))
+
+
+def _check_lock(status: int, said: str) -> None:
+    if status == _LOCKED and "xtables lock" in said:
+        raise DataplaneError(f"the lock of xtables is held by another program for more than {_PATIENCE} s: {said}")
 
 
 def _family(section: Section) -> Family:
