@@ -16,11 +16,11 @@ from vipnet.addresses import format_ip4
 from vipnet.errors import DataplaneError
 from vipnet_kernel.namespaces import exists
 from vipnet_kernel.netlink import ask, attribute, attributes, dump, outcomes
+from vipnet_kernel.routelist import ANSWERS
 from vipnet_kernel.sockets import Sockets
 
 __all__ = ["Answers"]
 
-_PROTOCOL: Final = 87
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _ROUTE: Final = struct.Struct("=8BI")
 _LOCAL_TABLE, _HOST_SCOPE, _LOCAL_TYPE, _ANY_SCOPE = 255, 254, 2, 255
@@ -72,7 +72,7 @@ class Answers:
         if not eips:
             return {}
         some = list(eips)
-        head = _ROUTE.pack(socket.AF_INET, 32, 0, 0, _LOCAL_TABLE, _PROTOCOL, scope, _LOCAL_TYPE, 0)
+        head = _ROUTE.pack(socket.AF_INET, 32, 0, 0, _LOCAL_TABLE, ANSWERS, scope, _LOCAL_TYPE, 0)
         payloads = [head + attribute(_DESTINATION, eip.to_bytes(4, "big")) + attribute(_OUT, _LOOPBACK) for eip in some]
         try:
             with self._sockets.lent(router, socket.NETLINK_ROUTE) as link:
@@ -94,5 +94,5 @@ def _asked(link: socket.socket, eip: int) -> list[tuple[int, bytes]]:
 def _found(rows: Iterator[tuple[int, bytes]] | list[tuple[int, bytes]]) -> Iterator[int]:
     for _, payload in rows:
         _, length, _, _, _, protocol, _, kind, _ = _ROUTE.unpack_from(payload)
-        if (length, protocol, kind) == (32, _PROTOCOL, _LOCAL_TYPE):
+        if (length, protocol, kind) == (32, ANSWERS, _LOCAL_TYPE):
             yield int.from_bytes(attributes(payload, _ROUTE.size)[_DESTINATION], "big")

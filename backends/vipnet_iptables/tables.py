@@ -66,10 +66,10 @@ def edits(
     """
     started = counted or {}
     policy = "RETURN" if family == "bridge" else "- [0:0]"
-    yield from (f":{chain} {policy}" for chain in after.chains if chain not in before.chains)
+    yield from (f":{chain} {policy}" for chain in sorted(after.chains.keys() - before.chains.keys()))
     counters = "" if family == "bridge" else " [0:0]"
     yield from (f":{chain} {now}{counters}" for chain, now in after.policies.items() if before.policies.get(chain) != now)
-    for chain, rules in after.chains.items():
+    for chain, rules in sorted(after.chains.items()):
         if (there := before.chains.get(chain)) is None:
             yield from (_with(f"-A {chain} {rule}", started.get(rule)) for rule in rules)
         elif there != rules:
@@ -109,7 +109,7 @@ def _is_near(found: str, wanted: str) -> bool:
     one, other = _LIMIT.fullmatch(found), _LIMIT.fullmatch(wanted)
     if one is None or other is None or one[2] != other[2]:
         return False
-    cost = _COST // (int(_rate(other[1])) // 16 + 1)
+    cost = max(1, _COST // (int(_rate(other[1])) // 16 + 1))
     rate = (_COST // cost - 1) * 16
     return abs(_rate(one[1]) - rate) <= _NEAR * rate
 

@@ -25,6 +25,11 @@ PROGRAMS: Final = ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6ta
 _PATIENCE: Final = 10
 """Seconds to wait for the lock of xtables, which every change by iptables-legacy takes."""
 _LOCKED: Final = 4
+_TOGETHER: Final = 500
+"""Chains that are made in one transaction."""
+_LIMIT: Final = re.compile(r"VIPNET-[RT]L\d+$")
+_BRANCH: Final = re.compile(r"-[0-9a-f]{3,7}$|VIPNET-[RT]L\d+$")
+_NO_CHAIN: Final = re.compile(r"No chain/target/match|does not exist|incompatible")
 _LINE: Final = re.compile(r"[Ll]ine:? (\d+)")
 _SAVED: Final[dict[Family, str]] = {"bridge": "ebtables-nft-save", "arp": "arptables-nft-save"}
 _FAMILY: Final[dict[Family, str]] = {"ip": "iptables", "ip6": "ip6tables"}
@@ -73,7 +78,7 @@ class Tools:
     def commit(self, namespace: str, sections: Iterable[Section]) -> None:
         """Carry out sections in their order, each as a whole. Raises Refused at the first that is not, and DataplaneError."""
         done = 0
-        wanted = [section for section in sections if section.lines]
+        wanted = [part for section in sections if section.lines for part in self._parts(section)]
         for family, group in groupby(wanted, key=_family):
             some = list(group)
             if family == "arp":
@@ -87,6 +92,10 @@ class Tools:
         program = f"{_FAMILY[table.family]}-{self.variant}"
         with entered(namespace):
             done = run([program, "-w", str(_PATIENCE), "-t", table.name, "-L", chain, "-v", "-x", "-n"], check=False)
+        said = " ".join(done.stderr.split())
+        _check_lock(done.returncode, said)
+        if done.returncode != 0 and not _NO_CHAIN.search(said):
+            raise DataplaneError(f"chain {chain} of {namespace} cannot be listed: {said or done.returncode}")
         return done.stdout if done.returncode == 0 else ""
 
     def version(self) -> str:
@@ -94,6 +103,24 @@ class Tools:
         return run(["iptables-nft", "--version"]).stdout.split()[1].removeprefix("v")
 
     # ------------------------------------------------------------------------------------------------- within
+
+    def _parts(self, section: Section) -> list[Section]:
+        """New branches of trees, from below, and then what leads to them: so they may be made in several transactions.
+
+        iptables-nft-restore takes a time quadratic in the chains that one transaction makes; with legacy a section costs a table.
+        """
+        new = [line[1:].split(" ", 1)[0] for line in section.lines if line.startswith(":")]
+        if len(new) <= _TOGETHER or self.variant == LEGACY or section.table.family != "ip":
+            return [section]
+        apart = sorted(filter(_BRANCH.search, new), key=lambda chain: (not _LIMIT.match(chain), -len(chain), chain))
+        lines: dict[str, list[str]] = {chain: [] for chain in apart}
+        rest = list[str]()
+        for line in section.lines:
+            chain = line[1:].split(" ", 1)[0] if line.startswith(":") else line.split(" ", 2)[1]
+            (lines[chain] if chain in lines and line[0:2] != "-X" else rest).append(line)
+        some = (sorted(apart[at : at + _TOGETHER]) for at in range(0, len(apart), _TOGETHER))
+        made = (_declared_first(line for chain in chains for line in lines[chain]) for chains in some)
+        return [*(Section(section.table, part) for part in made), Section(section.table, rest)]
 
     def _restore(self, namespace: str, family: Family, sections: Sequence[Section], before: int) -> None:
         text = "".join(f"*{table.name}\n{chr(10).join(lines)}\nCOMMIT\n" for table, lines in sections)
@@ -104,8 +131,7 @@ class Tools:
         if done.returncode == 0:
             return
         said = " ".join(done.stderr.split()) or f"{program} exited {done.returncode}"
-        if done.returncode == _LOCKED and "xtables lock" in said:
-            raise DataplaneError(f"the lock of xtables is held by another program for more than {_PATIENCE} s: {said}")
+        _check_lock(done.returncode, said)
         at = _LINE.search(said)
         raise _refusal(said, text.splitlines(), int(at[1]) if at else None, before)
 
@@ -136,6 +162,15 @@ class Tools:
         texts = [self._run(self._host, [f"{program}-{variant}-save"]) for program in _FAMILY.values()]
         lines = [line for text in texts for line in text.splitlines() if line.startswith("-A ")]
         return len(lines), any(MARK in line for line in lines)
+
+
+def _declared_first(lines: Iterable[str]) -> list[str]:
+    return sorted(lines, key=lambda line: not line.startswith(":"))
+
+
+def _check_lock(status: int, said: str) -> None:
+    if status == _LOCKED and "xtables lock" in said:
+        raise DataplaneError(f"the lock of xtables is held by another program for more than {_PATIENCE} s: {said}")
 
 
 def _family(section: Section) -> Family:

@@ -11,6 +11,8 @@ from typing import Any
 from vipnet.addresses import format_ip, ip_of
 from vipnet.errors import DataplaneError
 from vipnet_kernel.handles import Handles
+from vipnet_kernel.netlink import talking
+from vipnet_kernel.routelist import list_routes
 
 __all__ = ["Inventory", "Link", "RouteRow", "RuleRow", "inventory", "link"]
 
@@ -121,7 +123,7 @@ def _inventory(handles: Handles, namespace: str) -> Inventory:
             addresses.setdefault(row["index"], []).append(_address(row))
     return Inventory(
         {names[row["index"]]: _link(row, names, addresses[row["index"]]) for row in rows},
-        [_route(row, names) for row in handles.dump(namespace, "route", family=socket.AF_INET)],
+        _routes(namespace, names),
         [_rule(row) for row in handles.dump(namespace, "rule", family=socket.AF_INET)],
     )
 
@@ -149,18 +151,21 @@ def _link(row: Any, names: Mapping[int, str], addresses: Sequence[str]) -> Link:
     )
 
 
-def _route(row: Any, names: Mapping[int, str]) -> RouteRow:
-    length: int = row["dst_len"]
-    return RouteRow(
-        kind=row["type"],
-        destination=f"{row.get('dst')}/{length}" if length else "default",
-        gateway=row.get("gateway") or "",
-        device=names.get(row.get("oif"), ""),
-        scope=row["scope"],
-        onlink=bool(row["flags"] & _ONLINK),
-        table=row.get("table"),
-        protocol=row["proto"],
-    )
+def _routes(namespace: str, names: Mapping[int, str]) -> list[RouteRow]:
+    with talking(namespace, socket.NETLINK_ROUTE) as link:
+        return [
+            RouteRow(
+                kind=seen.kind,
+                destination=seen.destination,
+                gateway=seen.gateway,
+                device=names.get(seen.out, ""),
+                scope=seen.scope,
+                onlink=bool(seen.flags & _ONLINK),
+                table=seen.table,
+                protocol=seen.protocol,
+            )
+            for seen in list_routes(link)
+        ]
 
 
 def _rule(row: Any) -> RuleRow:

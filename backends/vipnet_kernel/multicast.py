@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from vipnet.errors import DataplaneError
 from vipnet_kernel.namespaces import opened
 from vipnet_kernel.netlink import NETFILTER, ask, attribute, attributes, dump, messages, outcomes, talking
+from vipnet_kernel.routelist import ANSWERS
 
 __all__ = [
     "ROUTE_GROUPS",
@@ -41,6 +42,7 @@ _BUFFER_FORCE = 33
 _ROOM = 8 << 20
 _LINK = struct.Struct("=BxHiII")
 _NEWLINK, _DELLINK = 16, 17
+_NEWROUTE, _PROTOCOL_AT = 24, 5
 _GETLINK = 18
 _NEWNSID, _GETNSID = 88, 90
 _NUMBER, _BY_FILE = 1, 3
@@ -189,7 +191,11 @@ def _number(link: socket.socket, question: bytes) -> int | None:
 
 
 def _notice(kind: int, payload: bytes) -> Notice | None:
-    """A message of rtnetlink; None: a bridge's view of its ports, which comes beside that of the link itself."""
+    """A message of rtnetlink; None: a bridge's view of its ports, which comes beside that of the link itself, or that a router
+    answers for an EIP from now on, which nobody need put right.
+    """
+    if kind == _NEWROUTE and payload[_PROTOCOL_AT] == ANSWERS:
+        return None
     if kind not in (_NEWLINK, _DELLINK):
         return Other()
     return _link(payload, gone=kind == _DELLINK) if payload[0] == socket.AF_UNSPEC else None
