@@ -20,7 +20,7 @@ from raw_netfilter import connections, forget_connections
 
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["flows", "flows_through", "growth"]
+__all__ = ["ended", "flows", "flows_through", "growth", "raw", "sent", "warm"]
 
 _CHILD: Final = Path(__file__).with_name("nft_child.py")
 _EIP: Final = "20.0.0.1"
@@ -39,15 +39,15 @@ def flows(report: Report, eips: int, repeats: int) -> None:
 def flows_through(report: Report, scene: Scene, eips: int, repeats: int, *, what: str = "") -> float:
     """The same, through a scene that has so many EIPs; the median of what a new flow takes, in seconds."""
     fresh, known = list[float](), list[float]()
-    with _ended(scene.server) as server, _raw(scene.outside) as client:
-        _warm(client, server)
+    with ended(scene.server) as server, raw(scene.outside) as client:
+        warm(client, server)
         for _ in range(repeats):
             report.calibrate()
             forget_connections(scene.router)
-            fresh.append(_sent(client, range(20_000, 20_000 + _FLOWS)))
+            fresh.append(sent(client, range(20_000, 20_000 + _FLOWS)))
             if connections(scene.router) < _FLOWS:
                 sys.exit(f"{connections(scene.router)} connections of {_FLOWS} packets")
-            known.append(_sent(client, [20_000] * _FLOWS))
+            known.append(sent(client, [20_000] * _FLOWS))
     report.samples("flows", eips, f"a packet that begins a connection{what}", fresh)
     report.samples("flows", eips, f"a packet of a connection{what}", known)
     new = [one - other for one, other in zip(fresh, known, strict=True)]
@@ -88,7 +88,7 @@ def _grown(eips: int, slice_: int) -> tuple[float, dict[str, float]]:
             return took, json.loads(probe.stdout.read())
 
 
-def _ended(space: str) -> closing[socket.socket]:
+def ended(space: str) -> closing[socket.socket]:
     """Where the packets end; of those that nobody reads the kernel lets go."""
     with entered(space):
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -97,22 +97,23 @@ def _ended(space: str) -> closing[socket.socket]:
     return closing(one)
 
 
-def _raw(space: str) -> closing[socket.socket]:
+def raw(space: str) -> closing[socket.socket]:
+    """Where they come from: whatever port a packet says."""
     with entered(space):
         one = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
     one.bind(("203.0.113.1", 0))
     return closing(one)
 
 
-def _warm(client: socket.socket, server: socket.socket) -> None:
+def warm(client: socket.socket, server: socket.socket) -> None:
     """Have every neighbour known, and packets arrive."""
     for port in range(_WARM):
-        _sent(client, [10_000 + port])
+        sent(client, [10_000 + port])
         time.sleep(0.001)
     server.recv(100)
 
 
-def _sent(client: socket.socket, ports: Iterable[int]) -> float:
+def sent(client: socket.socket, ports: Iterable[int]) -> float:
     """Seconds each, of packets from these ports: in a veth a packet has arrived when `sendto` returns."""
     packets = [struct.pack("!HHHH", port, 7, 12, 0) + b"ping" for port in ports]
     begun = time.perf_counter()

@@ -159,6 +159,112 @@ _OVS: Final = (
     ),
 )
 
+
+
+def _ipt(name: str, worker: str, variant: str, *, most: int | None = None, modules: tuple[str, ...] = ()) -> Contestant:
+    programs = (f"iptables-{variant}-restore", "ebtables-nft")
+    where, options = f"runner.on_iptables:{worker}", {"variant": variant}
+    return Contestant(name=name, worker=where, programs=programs, modules=("pyroute2", *modules), most=most, options=options)
+
+
+def _iptables(variant: str) -> tuple[Scenario, ...]:
+    peer = (_ipt("python-iptables", "PythonIptables", variant, modules=("iptc",)),) if variant == "legacy" else ()
+    return (
+        Scenario(
+            name="program",
+            group=f"iptables-{variant}",
+            about="so many EIPs, each with a limit and two counters, into a router without any",
+            unit="ms",
+            per="all of them",
+            contestants=(_ipt("vipnet", "Program", variant), _ipt("iptables-restore", "Restore", variant)),
+            shares=_UP_TO_100K,
+            reference="iptables-restore",
+            goals={"iptables-restore": 1.3},
+        ),
+        Scenario(
+            name="change",
+            group=f"iptables-{variant}",
+            about="one EIP more where so many are: four rules; the others add a line in two tables, or one rule",
+            unit="ms",
+            per="an EIP",
+            contestants=(
+                _ipt("vipnet", "Change", variant),
+                _ipt("iptables-restore, a line", "RestoreLine", variant),
+                _ipt("iptables -A, a rule", "Append", variant),
+                *peer,
+            ),
+            shares=_UP_TO_100K,
+            reference="iptables-restore, a line",
+            goals={"iptables-restore, a line": 1.2},
+        ),
+        Scenario(
+            name="audit",
+            group=f"iptables-{variant}",
+            about="everything read and compared",
+            unit="us",
+            per="an EIP",
+            contestants=(_ipt("vipnet", "Audit", variant),),
+            shares=_UP_TO_100K,
+        ),
+    )
+
+
+def _flow(name: str, by: str, *, most: int | None = None) -> Contestant:
+    return Contestant(name=name, worker="runner.packets:Flows", modules=("pyroute2",), most=most, options={"by": by})
+
+
+def _failover(event: str, advert: str) -> Scenario:
+    return Scenario(
+        name=f"{event}-{advert}s",
+        group="failover",
+        about=f"a client asks every 20 ms; the master's keepalived: {event}; advertisements every {advert} s",
+        unit="ms",
+        per="time without an answer",
+        contestants=tuple(_moved(f"vipnet, {name}", "Failover", name, event=event, advert=advert) for name in _REAL),
+        shares=_shares(((1,), 1 if advert == "1" else 2), ((1,), 10)),
+    )
+
+
+def _moved(name: str, worker: str, backend: str, **options: str) -> Contestant:
+    programs = ("keepalived", "nginx")
+    return Contestant(
+        name=name, worker=f"runner.failovers:{worker}", programs=programs, options={"backend": backend, **options}
+    )
+
+
+_REAL: Final = ("nftables", "iptables", "ovs")
+
+_PACKETS: Final = (
+    Scenario(
+        name="new-flow",
+        group="packets",
+        about="the first packet of a connection through an EIP, less one of a connection that is there",
+        unit="us",
+        per="a flow",
+        contestants=(
+            _flow("vipnet, nftables", "nftables"),
+            _flow("vipnet, iptables-nft", "iptables-nft"),
+            _flow("vipnet, iptables-legacy", "iptables-legacy"),
+            Contestant(name="vipnet, ovs", worker="runner.packets:SwitchFlows", programs=("ovs-vswitchd",), modules=("ovs",)),
+            _flow("a list of iptables rules", "list-legacy", most=10 * _K),
+        ),
+        shares=_shares(((100, 10 * _K), 3), ((100, _K, 10 * _K, 100 * _K), 7)),
+    ),
+)
+
+_FAILOVERS: Final = (
+    Scenario(
+        name="handover",
+        group="failover",
+        about="from a member's gratuitous ARP to its first answer, with 2,000 packets a second: the data plane's part",
+        unit="ms",
+        per="a handover",
+        contestants=tuple(_moved(f"vipnet, {name}", "Handover", name) for name in _REAL),
+        shares=_shares(((1,), 5), ((1,), 20)),
+    ),
+    *(_failover(event, advert) for advert in ("0.1", "1") for event in ("TERM", "KILL", "freeze", "link")),
+)
+
 _PURE: Final = (
     *map(_ipam, ("stepdown", "stepup", "random")),
     Scenario(
@@ -187,6 +293,7 @@ _PURE: Final = (
         per="an EIP",
         contestants=(
             _pure("vipnet, nftables", "Compile", modules=("pyroute2",), backend="nftables"),
+            _pure("vipnet, iptables", "Compile", modules=("pyroute2",), backend="iptables"),
             _pure("vipnet, ovs", "Compile", modules=("ovs",), backend="ovs"),
         ),
         shares=_shares(((_K,), 8), ((_K, 100 * _K), 8)),
@@ -207,5 +314,7 @@ _PURE: Final = (
     ),
 )
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {one.id: one for one in (*_PURE, *_NFTABLES, *_OVS)}
+_EVERYTHING: Final = (*_PURE, *_NFTABLES, *_iptables("nft"), *_iptables("legacy"), *_OVS, *_PACKETS, *_FAILOVERS)
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {one.id: one for one in _EVERYTHING}
 """By what they are called on the command line."""

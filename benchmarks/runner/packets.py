@@ -1,0 +1,88 @@
+"""What a packet pays: UDP from outside to the holder of a VIP, through a router with so many EIPs."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bench_iptables import IptablesScene
+from nft_packets import ended, raw, sent, warm
+from nft_scene import Scene
+from ovs_switch import Scene as SwitchScene
+from raw_netfilter import connections, forget_connections
+
+from runner.worker import Worker
+from vipnet.plan import diff
+
+__all__ = ["Flows", "SwitchFlows"]
+
+_FLOWS: Final = 5_000
+_FROM: Final = 20_000
+
+
+class Flows(Worker):
+    """The cost of a new flow: packets from new ports, less packets of a connection that is there.
+
+    Option `by`: nftables, iptables-nft, iptables-legacy, or list-nft and list-legacy: behind a list of as many DNAT rules.
+    """
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            scene = self._scene = stack.enter_context(self._made())
+            scene.program(scene.backend.compile(scene.mappings(0, self.scale)))
+            scene.reopen()
+            if self.options["by"].startswith("list") and isinstance(scene, IptablesScene):
+                _put_list(scene, self.scale)
+            server = stack.enter_context(ended(scene.server))
+            self._client: socket.socket = stack.enter_context(raw(scene.outside))
+            warm(self._client, server)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def once(self) -> Sequence[float]:
+        forget_connections(self._scene.router)
+        fresh = sent(self._client, range(_FROM, _FROM + _FLOWS))
+        self._seen = connections(self._scene.router)
+        return [fresh - sent(self._client, [_FROM] * _FLOWS)]
+
+    def check(self) -> str:
+        assert self._seen >= _FLOWS, f"{self._seen} connections of {_FLOWS} packets"
+        return f"{self._seen} connections"
+
+    def _made(self) -> Scene:
+        kind, _, variant = self.options["by"].partition("-")
+        return Scene() if kind == "nftables" else IptablesScene(variant)
+
+
+def _put_list(scene: IptablesScene, count: int) -> None:
+    rules = [f"-A LIST -d 21.{n >> 16}.{n >> 8 & 255}.{n & 255}/32 -j DNAT --to-destination 10.0.0.1" for n in range(count)]
+    scene.restore("\n".join(["*nat", ":LIST - [0:0]", *rules, "-I PREROUTING 1 -j LIST", "COMMIT", ""]), "--noflush")
+
+
+class SwitchFlows(Worker):
+    """The same through Open vSwitch: a datagram and its arrival, from new ports, less those from one port."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._scene = stack.enter_context(SwitchScene(servers=True))
+            backend: Any = self._scene.backend
+            apply: Callable[[Any], Any] = backend.apply
+            for step in backend.steps(diff({}, backend.compile(self._scene.mappings(self.scale)))):
+                assert not apply(step)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def once(self) -> Sequence[float]:
+        return [self._scene.walk(fresh=True) - self._scene.walk(fresh=False)]
+
+    def check(self) -> str:
+        return "each was received"
