@@ -43,6 +43,8 @@ class Layout:
     chains: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     policies: dict[str, str] = field(default_factory=dict[str, str])
     jumps: dict[str, str] = field(default_factory=dict[str, str])
+    doubled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Further jumps from built-in chains to ours, by which a packet would be counted twice."""
 
 
 class Section(NamedTuple):
@@ -74,6 +76,7 @@ def edits(
             yield from (_with(f"-A {chain} {rule}", started.get(rule)) for rule in rules)
         elif there != rules:
             yield from _rewritten(family, chain, there, rules, started)
+    yield from (f"-D {chain} -j {goes}" for chain, goes in before.doubled)
     yield from (f"-D {chain} -j {goes}" for chain, goes in before.jumps.items() if after.jumps.get(chain) != goes)
     yield from (f"-I {chain} 1 -j {comes}" for chain, comes in after.jumps.items() if before.jumps.get(chain) != comes)
     gone = [chain for chain in before.chains if chain not in after.chains]
