@@ -96,7 +96,8 @@ def _rewritten(
     yield from (f"-D {chain} {rule}" for tag, i, j, _, _ in changes if tag != "equal" for rule in there[i:j])
     for tag, _, _, i, j in changes:
         if tag != "equal":
-            yield from (_with(f"-I {chain} {at + 1} {rules[at]}", started.get(rules[at])) for at in range(i, j))
+            verb = f"-A {chain}" if j == len(rules) else ""  # nothing need be looked up for that
+            yield from (_with(f"{verb or f'-I {chain} {at + 1}'} {rules[at]}", started.get(rules[at])) for at in range(i, j))
 
 
 def _with(line: str, counts: tuple[int, int] | None) -> str:
