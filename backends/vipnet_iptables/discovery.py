@@ -117,10 +117,6 @@ class Discovery:
         """Take the table away."""
         self._commit(f"table bridge {_TABLE} {{ }}\ndelete table bridge {_TABLE}")
 
-    def is_there(self) -> bool:
-        """Whether there is such a table."""
-        return bool(self._listed())
-
     def is_as(self, wanted: Elements) -> bool:
         """Whether the table is there, and as it should be: as nft lists one that is made of the same."""
         there = self._listed()

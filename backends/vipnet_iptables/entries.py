@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from vipnet.addresses import format_ip4
-from vipnet.model import AccessMode
 from vipnet_kernel import names
 from vipnet_kernel.entries import LinkEntry
 
@@ -300,5 +299,3 @@ HostEntry = Guard | Port | Leg | Claim | Outer
 RouterEntry = Skeleton | Way | Inside | Transit | Nat | Torn | Count
 RuleEntry = HostEntry | RouterEntry
 NativeEntry = LinkEntry | RuleEntry
-
-MODES: Final[tuple[AccessMode, ...]] = ("eip", "distgw", "eip-distgw", "none")

@@ -49,7 +49,7 @@ def _judged(entries: Sequence[HostEntry], found: Mapping[Table, Layout], *, sett
     whole = settled
     for table in HOST_TABLES:
         there, should = found.get(table, Layout()), wanted[table]
-        whole = whole and there.jumps == should.jumps
+        whole = whole and there.jumps == should.jumps and not there.doubled
         for chain in {*there.chains, *should.chains}:
             if not _is_as(there, should, chain):
                 owner = owners.get((table, chain))

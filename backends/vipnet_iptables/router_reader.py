@@ -87,7 +87,8 @@ def _kind(router: Router, seen: Mapping[Table, Layout]) -> Kind | None:
             should = fixed(table, kind, sorted(router.ways), list(router.insides.values()), router.transit)
             if not all(is_same(seen[table].chains.get(chain, ()), rules) for chain, rules in should.chains.items()):
                 break
-            if seen[table].jumps != should.jumps or not should.policies.items() <= seen[table].policies.items():
+            there = seen[table]
+            if there.jumps != should.jumps or there.doubled or not should.policies.items() <= there.policies.items():
                 break
         else:
             return kind

@@ -22,14 +22,11 @@ _BY_NUMBER: Final = (
 class Listed:
     """A table as it is listed.
 
-    `counts` are packets and bytes of rules of ours that have a comment, by comment; `doubled`: we are jumped to more than once
-    from a built-in chain. `others`: how many rules are not ours.
+    `counts` are packets and bytes of rules of ours that have a comment, by comment.
     """
 
     layout: Layout = field(default_factory=Layout)
     counts: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    doubled: list[str] = field(default_factory=list[str])
-    others: int = 0
 
 
 def parsed(family: Family, text: str) -> dict[Table, Listed]:
@@ -62,11 +59,9 @@ def _rule(table: Listed, line: str) -> None:
     _, chain, rule = words.split(" ", 2) if words.count(" ") > 1 else (*words.split(" "), "")
     if not is_ours(chain):
         target = rule.removeprefix("-j ")
-        if not is_ours(target):
-            table.others += 1
-        elif chain in table.layout.jumps:
-            table.doubled.append(chain)
-        else:
+        if is_ours(target) and chain in table.layout.jumps:
+            table.layout.doubled.append((chain, target))
+        elif is_ours(target):
             table.layout.jumps[chain] = target
         return
     if "vrrp" in rule or "ipv6-icmp" in rule:

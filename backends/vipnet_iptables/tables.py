@@ -43,6 +43,8 @@ class Layout:
     chains: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     policies: dict[str, str] = field(default_factory=dict[str, str])
     jumps: dict[str, str] = field(default_factory=dict[str, str])
+    doubled: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Further jumps from built-in chains to ours, by which a packet would be counted twice."""
 
 
 class Section(NamedTuple):
@@ -74,6 +76,7 @@ def edits(
             yield from (_with(f"-A {chain} {rule}", started.get(rule)) for rule in rules)
         elif there != rules:
             yield from _rewritten(family, chain, there, rules, started)
+    yield from (f"-D {chain} -j {goes}" for chain, goes in before.doubled)
     yield from (f"-D {chain} -j {goes}" for chain, goes in before.jumps.items() if after.jumps.get(chain) != goes)
     yield from (f"-I {chain} 1 -j {comes}" for chain, comes in after.jumps.items() if before.jumps.get(chain) != comes)
     gone = [chain for chain in before.chains if chain not in after.chains]
@@ -93,7 +96,8 @@ def _rewritten(
     yield from (f"-D {chain} {rule}" for tag, i, j, _, _ in changes if tag != "equal" for rule in there[i:j])
     for tag, _, _, i, j in changes:
         if tag != "equal":
-            yield from (_with(f"-I {chain} {at + 1} {rules[at]}", started.get(rules[at])) for at in range(i, j))
+            verb = f"-A {chain}" if j == len(rules) else ""  # nothing need be looked up for that
+            yield from (_with(f"{verb or f'-I {chain} {at + 1}'} {rules[at]}", started.get(rules[at])) for at in range(i, j))
 
 
 def _with(line: str, counts: tuple[int, int] | None) -> str:

@@ -143,8 +143,9 @@ def test_fixed_rules_that_somebody_changed_are_put_back_among_others(lab: Lab) -
     wanted = one.compile([*router(vpc), mapping(vpc, 0)])
     try:
         program(one, diff({}, wanted))
+        twice = "-t mangle -A PREROUTING -j VIPNET-PRE"
         foreign = "-t nat -A VIPNET-POST -s 198.51.100.9 -j ACCEPT"
-        for command in ("-t mangle -D VIPNET-FORWARD 1", "-t filter -P FORWARD ACCEPT", foreign):
+        for command in ("-t mangle -D VIPNET-FORWARD 1", "-t filter -P FORWARD ACCEPT", twice, foreign):
             run(["ip", "netns", "exec", space, "iptables-nft", *command.split()])
             assert one.changed()
             found = one.audit(wanted)
