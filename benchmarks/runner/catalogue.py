@@ -221,7 +221,7 @@ def _failover(event: str, advert: str) -> Scenario:
         unit="ms",
         per="time without an answer",
         contestants=tuple(_moved(f"vipnet, {name}", "Failover", name, event=event, advert=advert) for name in _REAL),
-        shares=_shares(((1,), 1 if advert == "1" else 2), ((1,), 10)),
+        shares=_shares(((1,) if (event, advert) == ("TERM", "0.1") else (), 2), ((1,), 10)),
     )
 
 
