@@ -8,23 +8,32 @@ import time
 
 from vipnet.lab.node import LabNode
 
-__all__ = ["Listener", "announce", "send_from"]
+__all__ = ["Listener", "announce", "gratuitous", "send_from"]
 
 _BROADCAST = b"\xff" * 6
 
 
 def announce(node: LabNode, ip: str) -> None:
     """Send gratuitous ARP for `ip` from the node's own MAC, as request and as reply, three times each."""
-    mac, address = bytes.fromhex(node.mac.replace(":", "")), socket.inet_aton(ip)
 
     def send() -> None:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
             raw.bind(("eth0", 0))
-            for operation, target in ((1, bytes(6)), (2, _BROADCAST)) * 3:
-                head = _BROADCAST + mac + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, operation)
-                raw.send(head + mac + address + target + address)
+            for frame in gratuitous(node, ip) * 3:
+                raw.send(frame)
 
     node.call(send)
+
+
+def gratuitous(node: LabNode, ip: str) -> list[bytes]:
+    """Gratuitous ARP for `ip` from the node's own MAC: a request and a reply."""
+    mac, address = bytes.fromhex(node.mac.replace(":", "")), socket.inet_aton(ip)
+    return [
+        b"".join(
+            [_BROADCAST, mac, struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, operation), mac, address, target, address]
+        )
+        for operation, target in ((1, bytes(6)), (2, _BROADCAST))
+    ]
 
 
 def send_from(node: LabNode, source: str, to: str, port: int, text: bytes) -> None:
