@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Final, TypeGuard
+from typing import Final
 
 from vipnet.addresses import format_ip4, ip_of
 from vipnet.errors import DataplaneError
@@ -21,17 +21,16 @@ from vipnet_iptables.entries import (
     Port,
     RouterEntry,
     RuleEntry,
-    Skeleton,
-    Torn,
     target_of,
 )
 from vipnet_iptables.host import HOST_TABLES, lay_out
 from vipnet_iptables.host_reader import host_entries
 from vipnet_iptables.metering import told_of_loss
-from vipnet_iptables.router import MANGLE, TABLES, Router, by_tree
+from vipnet_iptables.router import TABLES, Router
 from vipnet_iptables.router_reader import Found, router_found
-from vipnet_iptables.tables import Family, Layout, Section, Table, edits
+from vipnet_iptables.tables import Family, Layout, Table
 from vipnet_iptables.tools import Refused, Tools
+from vipnet_iptables.work import Work, comes, sections
 from vipnet_kernel.conntrack import cut_connections
 from vipnet_kernel.namespaces import exists, number
 from vipnet_kernel.sockets import Sockets
@@ -66,8 +65,7 @@ class Rules:
     def apply(self, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         """Carry out a step; return the reasons of what was refused, by key. Raises DataplaneError."""
         namespace = step.target.removeprefix(target_of("")) or self._host
-        comes = bool(step.create or step.replace)
-        if not comes and not exists(namespace):
+        if not (step.create or step.replace) and not exists(namespace):
             return {}
         return self._apply_host(step) if namespace == self._host else self._apply_router(namespace, step)
 
@@ -117,12 +115,12 @@ class Rules:
         after = dict(entries)
         for entry in (*step.delete, *(old for old, _ in step.replace)):
             after.pop(entry.key, None)
-        after |= {entry.key: entry for entry in _comes(step) if isinstance(entry, HostEntry)}
+        after |= {entry.key: entry for entry in comes(step) if isinstance(entry, HostEntry)}
         wanted = lay_out(after.values())
         try:
             if wanted != _NOTHING:
                 self._discover(entries.values(), after.values())
-            self._tools.commit(self._host, list(_sections(HOST_TABLES, seen, wanted)))
+            self._tools.commit(self._host, list(sections(HOST_TABLES, seen, wanted)))
             if wanted == _NOTHING:
                 self._discovery.delete()
         except Refused as refused:
@@ -154,7 +152,7 @@ class Rules:
             _, seen = self._known_host()
             self._seen = None
             try:
-                self._tools.commit(self._host, list(_sections(HOST_TABLES, seen, lay_out(entries.values()))))
+                self._tools.commit(self._host, list(sections(HOST_TABLES, seen, lay_out(entries.values()))))
             except Refused as error:
                 raise DataplaneError(f"{refused.reason}; and the step cannot be taken back: {error.reason}") from error
 
@@ -163,7 +161,7 @@ class Rules:
     def _apply_router(self, namespace: str, step: TargetPlan[NativeEntry]) -> dict[str, str]:
         done = told_of_loss(step)
         found = self._known_router(namespace)
-        work = _Work(namespace, done, found, self._tools, self._answers, self.counting)
+        work = Work(namespace, done, found, self._tools, self._answers, self.counting)
         self._routers.pop(namespace)  # until it is done nothing is known
         there = number(namespace)
         try:
@@ -175,7 +173,7 @@ class Rules:
         self._overtake(namespace, found.router, work)
         return {}
 
-    def _overtake(self, namespace: str, router: Router, work: _Work) -> None:
+    def _overtake(self, namespace: str, router: Router, work: Work) -> None:
         """Cut what VIPs began as servers, by the transit link, before they had an EIP: there it would go out as nobody's."""
         if router.transit is not None and work.mapped:
             transit = ip_of(router.transit.address)
@@ -187,151 +185,16 @@ class Rules:
             self.of_space(namespace)
         return self._routers[namespace][1]
 
-    def _take_back(self, namespace: str, work: _Work, refused: Refused) -> None:
+    def _take_back(self, namespace: str, work: Work, refused: Refused) -> None:
         """Put back what was there before: what the tables have by now is read, as nobody says how far it went."""
         self.of_space(namespace)
         seen = self._routers.pop(namespace)[1].seen or work.laid_out()
         work.undo()
         try:
-            self._tools.commit(namespace, list(_sections(TABLES, seen, work.laid_out())))
+            self._tools.commit(namespace, list(sections(TABLES, seen, work.laid_out())))
         except Refused as error:
             raise DataplaneError(f"{refused.reason}; and the step cannot be taken back: {error.reason}") from error
         work.answer_again()
-
-
-class _Work:
-    """One step in one router."""
-
-    def __init__(
-        self,
-        namespace: str,
-        step: TargetPlan[NativeEntry],
-        found: Found,
-        tools: Tools,
-        answers: Answers,
-        counting: Counting,
-    ) -> None:
-        self._namespace = namespace
-        self._router = found.router
-        self._seen = found.seen
-        self._tools = tools
-        self._answers = answers
-        self._counting = counting
-        self._goes = [entry for entry in (*step.delete, *(old for old, _ in step.replace)) if _is_of_router(entry)]
-        self._comes = [entry for entry in _comes(step) if _is_of_router(entry)]
-        self._moved = [(old, new) for old, new in step.replace if _is_moving(old, new)]
-        self._before = self._there()
-        self._ends = {entry.eip for entry in step.delete if isinstance(entry, Nat | Torn)}
-        self._begins = {nat.eip for nat in _nats(self._comes)}
-        self.mapped = _nats(self._comes)
-
-    def run(self) -> None:
-        """Answer for nothing that goes; close; translate; open; answer for what comes. Raises Refused and DataplaneError."""
-        self._answers.end(self._namespace, sorted(self._ends))
-        touched = self._touched()
-        now = self._seen or self.laid_out(touched)
-        counted = dict[str, tuple[int, int]]()
-        if closing := self._closing():
-            self._router.take(closing)
-            closed = self.laid_out(touched)
-            some = [*_sections([MANGLE], now, closed)]
-            if any(isinstance(entry, Skeleton) for entry in closing):
-                some = [*_sections([Table("ip", "filter")], now, _dropping(now)), *some]
-                now = {**now, Table("ip", "filter"): _dropping(now)[Table("ip", "filter")]}
-            self._tools.commit(self._namespace, some)
-            now = {**now, MANGLE: closed[MANGLE]}
-            counted = self._carried()
-        self._router.take(self._goes)
-        self._router.put(self._carrying())
-        after = self.laid_out(touched)
-        self._tools.commit(self._namespace, list(_sections(TABLES, now, after, counted)))
-        refused = self._answers.begin(self._namespace, sorted(self._begins))
-        if refused:
-            eip, reason = next(iter(refused.items()))
-            raise Refused(f"no route for {format_ip4(eip)}: {reason}", len(TABLES), None)
-
-    def undo(self) -> None:
-        """Make the entries those from before."""
-        self._router.take(self._comes)
-        self._router.take(self._goes)
-        self._router.put(self._before)
-
-    def answer_again(self) -> None:
-        """Answer for what was answered for before, and nothing else of this."""
-        self._answers.end(self._namespace, sorted(self._begins - self._ends))
-        self._answers.begin(self._namespace, sorted(nat.eip for nat in _nats(self._before)))
-
-    def laid_out(self, touched: Mapping[str, Collection[int]] | None = None) -> dict[Table, Layout]:
-        """What follows from the entries as they are now, of trees only what is touched."""
-        some = touched if self._seen is None else None
-        return {table: self._router.layout(table, some) for table in TABLES}
-
-    def _there(self) -> list[RouterEntry]:
-        """Those entries that are there of what goes and comes, as they are."""
-        found = (self._router.installed(entry) for entry in (*self._goes, *self._comes))
-        return list({entry.key: entry for entry in found if entry is not None}.values())
-
-    def _touched(self) -> dict[str, set[int]] | None:
-        """The addresses that change, by tree; None: they are so many that all are looked at."""
-        if len(self._comes) > len(self._router.nats):
-            return None
-        return by_tree((*self._before, *self._comes))
-
-    def _closing(self) -> list[RouterEntry]:
-        """What must not let anything pass any more before translations change."""
-        coming = {entry.eip: entry for entry in _nats(self._comes)}
-        going = [entry for entry in self._before if isinstance(entry, Nat)]
-        changed = [nat for nat in going if nat.eip in coming and nat[2:4] != coming[nat.eip][2:4]]
-        comes = any(isinstance(entry, Skeleton) for entry in self._comes)
-        rules = [entry for entry in self._goes if isinstance(entry, Skeleton) and not comes]
-        return [*(nat for nat in going if nat.eip in self._ends), *changed, *rules]
-
-    def _carried(self) -> dict[str, tuple[int, int]]:
-        """What counters that move have counted, by the rule that they will be."""
-        return self._counting.carried(self._namespace, self._moved)
-
-    def _carrying(self) -> Iterator[RouterEntry]:
-        """What comes; a counter that moves goes on saying that something is lost."""
-        lost = {new.key: old for old, new in self._moved}
-        there = {entry.key: entry for entry in self._before if isinstance(entry, Count)}
-        for entry in self._comes:
-            known = there.get(entry.key) if entry.key in lost else None
-            yield entry._replace(lost=known.lost) if isinstance(entry, Count) and known is not None else entry
-
-
-def _sections(
-    tables: Iterable[Table],
-    before: Mapping[Table, Layout],
-    after: Mapping[Table, Layout],
-    counted: Mapping[str, tuple[int, int]] | None = None,
-) -> Iterator[Section]:
-    for table in tables:
-        lines = list(edits(table.family, before.get(table, Layout()), after.get(table, Layout()), counted))
-        if lines:
-            yield Section(table, lines)
-
-
-def _dropping(now: Mapping[Table, Layout]) -> dict[Table, Layout]:
-    """The filter, of which nothing is left but that it drops."""
-    table = Table("ip", "filter")
-    there = now.get(table, Layout())
-    return {table: replace(there, chains={chain: ["-j DROP"] for chain in there.chains})}
-
-
-def _comes(step: TargetPlan[NativeEntry]) -> list[NativeEntry]:
-    return [*(new for _, new in step.replace), *step.create]
-
-
-def _nats(entries: Iterable[NativeEntry]) -> list[Nat]:
-    return [entry for entry in entries if isinstance(entry, Nat)]
-
-
-def _is_moving(old: NativeEntry, new: NativeEntry) -> bool:
-    return isinstance(old, Count) and isinstance(new, Count) and old.owner == new.owner
-
-
-def _is_of_router(entry: NativeEntry) -> TypeGuard[RouterEntry]:
-    return isinstance(entry, RouterEntry)
 
 
 def _whole(entry: HostEntry) -> HostEntry:
