@@ -72,6 +72,7 @@ def main(arguments: Sequence[str]) -> None:
             samples = list(made.once())
             _say(samples=samples, loop=looped, cpu=made.cpu)
         checked = made.check()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is cleaned up, and the end is near
     _say(end=True, checked=checked, peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
