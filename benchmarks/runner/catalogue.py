@@ -238,9 +238,9 @@ _PACKETS: Final = (
     Scenario(
         name="new-flow",
         group="packets",
-        about="the first packet of a connection through an EIP, less one of a connection that is there",
+        about="a packet that begins a connection, from outside through an EIP to the holder of its VIP",
         unit="us",
-        per="a flow",
+        per="a packet",
         contestants=(
             _flow("vipnet, nftables", "nftables"),
             _flow("vipnet, iptables-nft", "iptables-nft"),

@@ -29,6 +29,9 @@ _LOOKS: Final = (
 """Colour, mark and dash of each line: the colours of Okabe and Ito, told apart also without colour."""
 
 _INK: Final[Mapping[Theme, tuple[str, str]]] = {"light": ("#1b1b1b", "#ffffff"), "dark": ("#e6e6e6", "#16181c")}
+_FAR: Final = 10
+"""So many times smaller than the median the least is drawn at most."""
+
 _GREY: Final = "#8a8a8a"
 
 
@@ -60,7 +63,7 @@ def curves(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
     axes.set_xticks([], minor=True)
     axes.set_xlabel("EIPs")
     axes.set_ylabel(f"{scenario.unit} for {scenario.per}")
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, labelcolor=_INK[theme][0])
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=_INK[theme][0])
     return _written(figure, f"{scenario.id}: {scenario.about}", form)
 
 
@@ -103,8 +106,11 @@ def _line(scenario: Scenario, name: str, series: Mapping[Key, Series]) -> _Line 
         return None
     unit, scales = UNITS[scenario.unit], sorted(mine)
     medians = [sorted(value * unit for value in mine[scale].medians) for scale in scales]
-    least, most = [some[0] for some in medians], [some[-1] for some in medians]
-    return _Line(name, scales, [median(some) for some in medians], least, most)
+    values = [median(some) for some in medians]
+    if min(values) <= 0:  # a difference that the noise is larger than has no place on a logarithmic axis
+        return None
+    least = [max(some[0], value / _FAR) for some, value in zip(medians, values, strict=True)]
+    return _Line(name, scales, values, least, [some[-1] for some in medians])
 
 
 def _plain(value: float, _: int | None) -> str:
