@@ -51,7 +51,8 @@ class _Process:
 
     def __init__(self, plan: Plan, contestant: Contestant) -> None:
         options = [f"{name}={value}" for name, value in contestant.options.items()]
-        words = [sys.executable, "-W", "ignore", "-m", "runner.worker", contestant.worker, str(plan.scale), str(plan.seed), *options]
+        python = [sys.executable, "-W", "ignore", "-m", "runner.worker"]
+        words = [*python, contestant.worker, str(plan.scale), str(plan.seed), *options]
         self.key = Key(scenario=plan.scenario.id, scale=plan.scale, contestant=contestant.name)
         self._until = plan.until
         self._process = subprocess.Popen(words, cwd=_HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
