@@ -7,7 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["vipnet.testing.plugin", "differential_run", "shell"]
+pytest_plugins = ["vipnet.testing.plugin", "alone", "differential_run", "shell"]
 
 settings.register_profile("sample", derandomize=True)  # the same examples every time
 if os.environ.get("CI"):
