@@ -184,7 +184,7 @@ def _iptables(variant: str) -> tuple[Scenario, ...]:
         Scenario(
             name="change",
             group=f"iptables-{variant}",
-            about="one EIP more where so many are: four rules; the others add a line in two tables, or one rule",
+            about="one EIP more where so many are, eight rules; the others do less: a line in two tables, or one rule",
             unit="ms",
             per="an EIP",
             contestants=(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -61,9 +62,9 @@ class _Anew(Worker):
             self.found = element_count(scene.router)
         return [took]
 
+    @abstractmethod
     def program(self, scene: Scene) -> float:
         """Program all EIPs; the seconds that it took."""
-        raise NotImplementedError
 
     def check(self) -> str:
         assert self.found >= _ELEMENTS_EACH * self.scale, f"{self.found} elements for {self.scale} EIPs"

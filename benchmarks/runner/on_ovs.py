@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -69,9 +70,9 @@ class _Anew(_InScene):
         self._is_full = True
         return [took]
 
+    @abstractmethod
     def work(self) -> float:
         """Program; the seconds that it took."""
-        raise NotImplementedError
 
 
 class Program(_Anew):

@@ -35,7 +35,7 @@ class Flows(Worker):
             scene.program(scene.backend.compile(scene.mappings(0, self.scale)))
             scene.reopen()
             if self.options["by"].startswith("list") and isinstance(scene, IptablesScene):
-                _put_list(scene, self.scale)
+                scene.put_list(self.scale)
             server = stack.enter_context(ended(scene.server))
             self._client: socket.socket = stack.enter_context(raw(scene.outside))
             warm(self._client, server)
@@ -58,11 +58,6 @@ class Flows(Worker):
     def _made(self) -> Scene:
         kind, _, variant = self.options["by"].partition("-")
         return Scene() if kind == "nftables" else IptablesScene(variant)
-
-
-def _put_list(scene: IptablesScene, count: int) -> None:
-    rules = [f"-A LIST -d 21.{n >> 16}.{n >> 8 & 255}.{n & 255}/32 -j DNAT --to-destination 10.0.0.1" for n in range(count)]
-    scene.restore("\n".join(["*nat", ":LIST - [0:0]", *rules, "-I PREROUTING 1 -j LIST", "COMMIT", ""]), "--noflush")
 
 
 class SwitchFlows(Worker):

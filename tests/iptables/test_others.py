@@ -188,7 +188,7 @@ def test_a_restore_that_is_killed_leaves_nothing_open_and_is_whole_after_the_nex
         killed.append(done.returncode)
         return done
 
-    for scene in changes(draw, 7):
+    for scene in changes(draw, 12):
         monkeypatch.setattr(tools, "run", dying)
         wanted = network.backend.compile(scene.intents())
         plan = diff(network.backend.read(), wanted)

@@ -28,8 +28,7 @@ WITHIN: Final = 1.0
 FAILOVER: Final = 0.010
 """Seconds from a new holder's announcement to its first answer (P15)."""
 
-_RUNS: Final = 5
-_MISSES: Final = 3
+_RUNS: Final = 4
 _SETTLE: Final = 0.2
 _FORMS: Final[tuple[Announcement, ...]] = ("request", "reply")
 
@@ -60,10 +59,7 @@ class ContinuityPromises:
 
 
 def judge(run: Callable[[], tuple[list[str], Mapping[str, int]]]) -> None:
-    """Fail with what three runs complained of on a machine that lost nothing itself, or if there was no good run.
-
-    A stream notices when its own process stands still, not when a switch or an agent does, which others may hold up as well.
-    """
+    """Fail with what two runs complained of on a machine that lost nothing itself, or if there was no such run."""
     misses, complaints, noise = 0, list[str](), dict[str, int]()
     for _ in range(_RUNS):
         complaints, found = run()
@@ -71,7 +67,7 @@ def judge(run: Callable[[], tuple[list[str], Mapping[str, int]]]) -> None:
         noise = dict(found)
         if not complaints:
             return
-        if misses == _MISSES:
+        if misses == 2:
             pytest.fail("\n".join(complaints))
     pytest.fail("\n".join([f"the machine itself loses packets: {noise}", *complaints]))
 
