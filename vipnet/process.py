@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from vipnet.errors import DataplaneError
 from vipnet.filelock import held
@@ -24,10 +26,9 @@ def run(
     """Run a program to its end and return its outcome, output as text.
 
     Raises DataplaneError when it cannot be started, runs longer than `timeout` seconds or, with `check`, exits other than 0.
-    The program has a session of its own, and on a timeout or an interrupt all of that session dies: a grandchild that
-    still held the pipes would keep us waiting. It finds `stdin` whole from its start on: through a pipe, it would take
-    for everything what had been written when we were killed. And it holds on to the locks that this thread has, so that
-    nobody else begins before it has ended, should we be killed.
+    The program has a session of its own, and on a timeout or an interrupt all of that session dies. It finds `stdin`
+    whole from its start on: through a pipe, it would take for everything what had been written when we were killed.
+    And it holds on to the locks that this thread has, so that nobody else begins before it has ended, should we be killed.
     """
     try:
         done = _ended(argv, stdin, timeout)
@@ -83,20 +84,44 @@ def _ended(argv: Sequence[str], stdin: str | None, timeout: float) -> subprocess
     """A program from start to end: whatever is done by programs is done here. Raises TimeoutExpired."""
     with ExitStack() as stack:
         given = subprocess.DEVNULL if stdin is None else stack.enter_context(_held(stdin.encode()))
-        program = stack.enter_context(_start(argv, stdin=given, out=_PIPE, err=_PIPE, keep=held()))
+        out, err = (stack.enter_context(_file(name)) for name in ("stdout", "stderr"))
+        program = stack.enter_context(_start(argv, stdin=given, out=out.fileno(), err=err.fileno(), keep=held()))
         try:
-            out, err = program.communicate(timeout=timeout)
+            _await(program, timeout)
         except BaseException:
             _kill_session(program)
             raise
-    texts = (output.decode(errors="replace") for output in (out, err))
-    return subprocess.CompletedProcess(list(argv), program.returncode, *texts)
+        texts = (_content(file).decode(errors="replace") for file in (out, err))
+        return subprocess.CompletedProcess(list(argv), program.returncode, *texts)
+
+
+def _await(program: subprocess.Popen[bytes], timeout: float) -> None:
+    """Wait for a program's end without asking again and again, as Popen.wait does. Raises TimeoutExpired."""
+    number = os.pidfd_open(program.pid)
+    try:
+        ended = select.poll()
+        ended.register(number, select.POLLIN)
+        if not ended.poll(timeout * 1000):
+            raise subprocess.TimeoutExpired(program.args, timeout)
+        program.wait()
+    finally:
+        os.close(number)
+
+
+def _content(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _file(name: str) -> BinaryIO:
+    """A file without a place but memory: unlike a pipe it is never full, and no grandchild keeps it open."""
+    return os.fdopen(os.memfd_create(name), "w+b")
 
 
 @contextmanager
 def _held(content: bytes) -> Generator[int, None, None]:
     """A file descriptor that reads a content; it has no name, and no place but memory."""
-    with os.fdopen(os.memfd_create("stdin"), "wb") as file:
+    with _file("stdin") as file:
         file.write(content)
         file.seek(0)  # and flush
         yield file.fileno()

@@ -72,8 +72,9 @@ class Answers:
         if not eips:
             return {}
         some = list(eips)
-        head = _ROUTE.pack(socket.AF_INET, 32, 0, 0, _LOCAL_TABLE, ANSWERS, scope, _LOCAL_TYPE, 0)
-        payloads = [head + attribute(_DESTINATION, eip.to_bytes(4, "big")) + attribute(_OUT, _LOOPBACK) for eip in some]
+        route = _ROUTE.pack(socket.AF_INET, 32, 0, 0, _LOCAL_TABLE, ANSWERS, scope, _LOCAL_TYPE, 0)
+        head, tail = route + attribute(_DESTINATION, bytes(4))[:-4], attribute(_OUT, _LOOPBACK)
+        payloads = [head + eip.to_bytes(4, "big") + tail for eip in some]
         try:
             with self._sockets.lent(router, socket.NETLINK_ROUTE) as link:
                 return dict(zip(some, outcomes(link, kind, payloads, flags), strict=True))

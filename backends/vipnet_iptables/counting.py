@@ -9,8 +9,9 @@ from typing import Final
 from vipnet.model import short_id
 from vipnet.views import Counters
 from vipnet_iptables.entries import DIRECTIONS, Count, Direction, NativeEntry
+from vipnet_iptables.lines import rule_of_count
 from vipnet_iptables.metering import Comment
-from vipnet_iptables.router import MANGLE, Router, rule_of_count, tree_of
+from vipnet_iptables.router import MANGLE, Router, tree_of
 from vipnet_iptables.tools import Tools
 from vipnet_iptables.tree import Node
 from vipnet_kernel.namespaces import exists

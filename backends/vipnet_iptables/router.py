@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Final, NamedTuple, assert_never
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, assert_never
 
-from vipnet.addresses import format_ip4
 from vipnet_iptables.declaration import FIXED_TABLES, fixed, limits
 from vipnet_iptables.entries import Count, Inside, Kind, Nat, RouterEntry, Skeleton, Torn, Transit, Way
+from vipnet_iptables.lines import Lines
 from vipnet_iptables.tables import Layout, Table
 from vipnet_iptables.tree import Branches, Node, Tree
 
-__all__ = ["MANGLE", "NAT", "TABLES", "Router", "Spot", "by_tree", "rule_of_count", "spots", "tree_of"]
+__all__ = ["MANGLE", "NAT", "TABLES", "Router", "tree_of"]
 
+TABLES: Final = FIXED_TABLES
 MANGLE: Final = Table("ip", "mangle")
 NAT: Final = Table("ip", "nat")
 
 _DROP: Final = ("-j DROP",)
-
-
-class Spot(NamedTuple):
-    """An address in a tree, by the tag of that."""
-
-    tag: str
-    ip: int
+_ROOT: Final = Node(0, 0)
 
 
 def tree_of(tag: str) -> tuple[Table, Tree]:
@@ -55,7 +49,7 @@ class Router:
         self.nats = dict[int, Nat]()
         self.rx = dict[int, Count]()
         self.tx = dict[int, Count]()
-        self._by_vip: dict[int, set[int]] = defaultdict(set)
+        self._by_vip: dict[int, tuple[int, ...]] = {}
         self._rates = Counter[int]()
         self._branches: dict[str, Branches] = defaultdict(Branches)
 
@@ -63,8 +57,10 @@ class Router:
 
     def put(self, entries: Iterable[RouterEntry]) -> None:
         """Put entries in; what is there under their keys goes."""
-        for entry in entries:
-            self._put(entry)
+        some = list(entries)
+        anew = sum(map(self._put, some))
+        for tag, ips in _by_tree(some).items():
+            self._branches[tag].add((ip for ip in ips if self._has(tag, ip)) if anew else ips)
 
     def take(self, entries: Iterable[RouterEntry]) -> None:
         """Take entries out, by their keys."""
@@ -89,8 +85,26 @@ class Router:
             case _:
                 assert_never(entry)
 
-    def _put(self, entry: RouterEntry) -> None:
+    def _put(self, entry: RouterEntry) -> bool:
+        """Put an entry in, but for its trees; whether one with rules about addresses was there under its key."""
         match entry:
+            case Nat():
+                anew = entry.eip in self.nats
+                if anew:
+                    self._take(entry)
+                self.nats[entry.eip] = entry
+                self._remember(entry.vip, entry.eip)
+                self._rates[entry.rate] += 1
+                return anew
+            case Count():
+                counts = self.rx if entry.direction == "rx" else self.tx
+                anew = entry.eip in counts
+                if anew:
+                    self._take(entry)
+                if entry.direction == "tx":
+                    self._remember(entry.vip, entry.eip)
+                counts[entry.eip] = entry
+                return anew
             case Skeleton():
                 self.kind = entry.kind
             case Way():
@@ -99,22 +113,11 @@ class Router:
                 self.insides[entry.leg] = entry
             case Transit():
                 self.transit = entry
-            case Nat():
-                self._take(entry)
-                self.nats[entry.eip] = entry
-                self._by_vip[entry.vip].add(entry.eip)
-                self._rates[entry.rate] += 1
-                self._enter(spots(entry))
-            case Count():
-                self._take(entry)
-                if entry.direction == "tx":
-                    self._by_vip[entry.vip].add(entry.eip)
-                (self.rx if entry.direction == "rx" else self.tx)[entry.eip] = entry
-                self._enter(spots(entry))
             case Torn():
                 pass
             case _:
                 assert_never(entry)
+        return False
 
     def _take(self, entry: RouterEntry) -> None:
         match entry:
@@ -130,31 +133,34 @@ class Router:
                 if (known := self.nats.pop(entry.eip, None)) is not None:
                     self._rates[known.rate] -= 1
                     self._forget(known.vip, known.eip)
-                    self._settle(spots(known))
+                    self._settle(_spots(known))
             case Count():
                 counts = self.rx if entry.direction == "rx" else self.tx
                 if (there := counts.pop(entry.eip, None)) is not None:
                     self._forget(there.vip, there.eip)
-                    self._settle(spots(there))
+                    self._settle(_spots(there))
             case Torn():
                 pass
             case _:
                 assert_never(entry)
 
+    def _remember(self, vip: int, eip: int) -> None:
+        """An EIP has to do with a VIP. Nearly always it is the only one."""
+        there = self._by_vip.get(vip, ())
+        if eip not in there:
+            self._by_vip[vip] = tuple(sorted((*there, eip)))
+
     def _forget(self, vip: int, eip: int) -> None:
         """An EIP has less to do with a VIP: nothing any more, unless its mapping or its counter still does."""
         nat, count = self.nats.get(eip), self.tx.get(eip)
-        if vip not in ((None if nat is None else nat.vip), (None if count is None else count.vip)):
-            self._by_vip[vip].discard(eip)
-            if not self._by_vip[vip]:
-                del self._by_vip[vip]
+        if vip in ((None if nat is None else nat.vip), (None if count is None else count.vip)):
+            return
+        if left := tuple(one for one in self._by_vip.get(vip, ()) if one != eip):
+            self._by_vip[vip] = left
+        else:
+            self._by_vip.pop(vip, None)
 
-    def _enter(self, touched: Iterable[Spot]) -> None:
-        """Put addresses into trees."""
-        for tag, ip in touched:
-            self._branches[tag].add(ip)
-
-    def _settle(self, touched: Iterable[Spot]) -> None:
+    def _settle(self, touched: Iterable[tuple[str, int]]) -> None:
         """Take addresses out of trees in which there is nothing to say of them any more."""
         for tag, ip in touched:
             if tag in self._branches and not self._has(tag, ip):
@@ -168,137 +174,67 @@ class Router:
             case "DN":
                 return ip in self.nats
             case "SN" | "VI":
-                return bool(self._mapped(ip))
+                return bool(self.mapped(ip))
             case "RX":
                 nat, count, uplink = self.nats.get(ip), self.rx.get(ip), int(tag[2:])
                 return (nat is not None and nat.uplink == uplink) or (count is not None and count.uplink == uplink)
             case _:
-                uplinks = {*(nat.uplink for nat in self._mapped(ip)), *(count.uplink for count in self._sent(ip))}
+                uplinks = {*(nat.uplink for nat in self.mapped(ip)), *(count.uplink for count in self.sent(ip))}
                 return int(tag[2:]) in uplinks
 
     # ------------------------------------------------------------------------------------------------- rules
 
-    def layout(self, table: Table, touched: Mapping[str, Collection[int]] | None = None) -> Layout:
-        """What should be in a table; with `touched`, addresses by tree, of trees only the chains that those are in."""
+    def near(self, entries: Iterable[RouterEntry]) -> dict[str, list[Node]]:
+        """The chains that may be others when entries come or go, by tree."""
+        return {tag: self._branches.get(tag, Branches()).near(set(ips)) for tag, ips in _by_tree(entries).items()}
+
+    def layouts(self, near: Mapping[str, Collection[Node]] | None = None) -> dict[Table, Layout]:
+        """What should be in each table; with `near`, chains by tree, of trees only those."""
         if self.kind is None:
-            return Layout()
-        found = fixed(table, self.kind, sorted(self.ways), list(self.insides.values()), self.transit)
-        for tag in self._tags(table):
-            words, branches = tree_of(tag)[1], self._branches.get(tag, Branches())
-            lines = self._liner(tag)
-            for node in self._nodes(tag, branches, touched):
-                found.chains[words.chain(node)] = words.content(node, branches, lines)
-        if table == MANGLE:
-            found.chains |= limits(sorted(rate for rate, users in self._rates.items() if rate and users > 0))
+            return {table: Layout() for table in TABLES}
+        insides, lines = list(self.insides.values()), Lines(self)
+        found = {table: fixed(table, self.kind, sorted(self.ways), insides, self.transit) for table in TABLES}
+        for tag in self._tags():
+            (table, words), branches = tree_of(tag), self._branches.get(tag, Branches())
+            nodes = branches if near is None else (node for node in near.get(tag, ()) if node in branches)
+            say = lines.of(tag)
+            chains = found[table].chains
+            for node in (_ROOT, *nodes):
+                chains[words.chain(node)] = words.content(node, branches, say)
+        found[MANGLE].chains |= limits(sorted(rate for rate, users in self._rates.items() if rate and users > 0))
         return found
 
-    def _tags(self, table: Table) -> list[str]:
-        """The trees of a table: those that rules lead to, and those that have something in them."""
+    def _tags(self) -> list[str]:
+        """The trees: those that rules lead to, and those that have something in them."""
         ways = (f"{kind}{uplink}" for uplink in self.ways for kind in ("RX", "TX"))
-        wanted = {*ways, *self._branches, *(("DNAT", "SNAT", "VIA") if self.kind in ("eip", "eip-distgw") else ())}
-        return sorted(tag for tag in wanted if tree_of(tag)[0] == table)
+        return sorted({*ways, *self._branches, *(("DNAT", "SNAT", "VIA") if self.kind in ("eip", "eip-distgw") else ())})
 
-    def _nodes(self, tag: str, branches: Branches, touched: Mapping[str, Collection[int]] | None) -> Iterable[Node]:
-        root = Node(0, 0)
-        if touched is None:
-            return dict.fromkeys([root, *branches])
-        leaves = {ip >> 4 for ip in touched.get(tag, ())}
-        nodes = (Node(7 - up, leaf >> 4 * up) for leaf in leaves for up in range(5))
-        return dict.fromkeys([root, *(node for node in nodes if node in branches)])
+    # ------------------------------------------------------------------------------------------------- by address
 
-    def _liner(self, tag: str) -> Callable[[int], list[str]]:
-        """What says the rules about one address in a tree."""
-        match tag[:2]:
-            case "DN":
-                return self._translating
-            case "SN":
-                return self._untranslating
-            case "VI":
-                return self._marking
-            case "RX":
-                return partial(self._receiving, int(tag[2:]))
-            case _:
-                return partial(self._sending, int(tag[2:]))
-
-    def _translating(self, eip: int) -> list[str]:
-        nat = self.nats.get(eip)
-        return [] if nat is None else [f"-d {format_ip4(eip)}/32 -j DNAT --to-destination {format_ip4(nat.vip)}"]
-
-    def _untranslating(self, vip: int) -> list[str]:
-        return [f"-s {format_ip4(vip)}/32 -j SNAT --to-source {format_ip4(nat.eip)}" for nat in self._mapped(vip)]
-
-    def _marking(self, vip: int) -> list[str]:
-        return [f"-s {format_ip4(vip)}/32 -j MARK --set-xmark {nat.uplink + 1:#x}/0xff" for nat in self._mapped(vip)]
-
-    def _receiving(self, uplink: int, eip: int) -> list[str]:
-        nat, count = self.nats.get(eip), self.rx.get(eip)
-        return _metered("-d", "RL", eip, uplink, () if nat is None else (nat,), () if count is None else (count,))
-
-    def _sending(self, uplink: int, vip: int) -> list[str]:
-        return _metered("-s", "TL", vip, uplink, self._mapped(vip), self._sent(vip))
-
-    def _mapped(self, vip: int) -> list[Nat]:
+    def mapped(self, vip: int) -> list[Nat]:
         """The mappings of a VIP: one, if nobody did anything wrong."""
-        eips = self._by_vip.get(vip, ())
-        found = (self.nats.get(eip) for eip in (sorted(eips) if len(eips) > 1 else eips))
-        return [nat for nat in found if nat is not None and nat.vip == vip]
+        nats, eips = self.nats, self._by_vip.get(vip, ())
+        return [nat for eip in eips if (nat := nats.get(eip)) is not None and nat.vip == vip]
 
-    def _sent(self, vip: int) -> list[Count]:
-        eips = self._by_vip.get(vip, ())
-        found = (self.tx.get(eip) for eip in (sorted(eips) if len(eips) > 1 else eips))
-        return [count for count in found if count is not None and count.vip == vip]
-
-
-def _metered(
-    option: str, chain: str, ip: int, uplink: int, nats: Sequence[Nat], counts: Sequence[Count]
-) -> list[str]:
-    """What limits and counts an address, and lets it pass. Counters of mappings that have gone stand where nothing gets to."""
-    address, rules, closed = f"{option} {format_ip4(ip)}/32", list[str](), [count for count in counts if count.uplink == uplink]
-    for nat in nats:
-        if nat.uplink != uplink:
-            continue
-        if nat.rate:
-            rules.append(f"{address} -j VIPNET-{chain}{nat.rate}")
-        rules += [_counting(address, count) for count in closed if count.eip == nat.eip]
-        closed = [count for count in closed if count.eip != nat.eip]
-    if closed:
-        rules += [f"{address} -j DROP", *(_counting(address, count) for count in closed)]
-    return rules
+    def sent(self, vip: int) -> list[Count]:
+        """The counters of what a VIP sends."""
+        counts, eips = self.tx, self._by_vip.get(vip, ())
+        return [count for eip in eips if (count := counts.get(eip)) is not None and count.vip == vip]
 
 
-def rule_of_count(count: Count) -> str:
-    """The rule that a counter is."""
-    return _counting(f"-d {format_ip4(count.eip)}/32" if count.direction == "rx" else f"-s {format_ip4(count.vip)}/32", count)
-
-
-def _counting(address: str, count: Count) -> str:
-    return f"{address} -m comment --comment {_quoted(count.comment)} -j RETURN"
-
-
-def _quoted(comment: str) -> str:
-    """As iptables-save prints it: in quotes only where it must be."""
-    return comment if comment.replace("-", "").isalnum() else f'"{comment}"'
-
-
-def spots(entry: Nat | Count) -> Iterator[Spot]:
-    """The addresses in trees that an entry has to do with."""
+def _spots(entry: Nat | Count) -> tuple[tuple[str, int], ...]:
+    """The addresses that an entry has to do with, each with the tag of the tree."""
     if isinstance(entry, Nat):
-        yield from (Spot("DNAT", entry.eip), Spot("SNAT", entry.vip), Spot("VIA", entry.vip))
-        yield from (Spot(f"RX{entry.uplink}", entry.eip), Spot(f"TX{entry.uplink}", entry.vip))
-    elif entry.direction == "rx":
-        yield Spot(f"RX{entry.uplink}", entry.eip)
-    else:
-        yield Spot(f"TX{entry.uplink}", entry.vip)
+        eip, vip, uplink = entry.eip, entry.vip, entry.uplink
+        return ("DNAT", eip), ("SNAT", vip), ("VIA", vip), (f"RX{uplink}", eip), (f"TX{uplink}", vip)
+    return ((f"RX{entry.uplink}", entry.eip) if entry.direction == "rx" else (f"TX{entry.uplink}", entry.vip),)
 
 
-def by_tree(entries: Iterable[RouterEntry]) -> dict[str, set[int]]:
+def _by_tree(entries: Iterable[RouterEntry]) -> dict[str, list[int]]:
     """The addresses that entries have to do with, by tree."""
-    found: dict[str, set[int]] = defaultdict(set)
+    found: dict[str, list[int]] = defaultdict(list)
     for entry in entries:
         if isinstance(entry, Nat | Count):
-            for tag, ip in spots(entry):
-                found[tag].add(ip)
+            for tag, ip in _spots(entry):
+                found[tag].append(ip)
     return found
-
-
-TABLES: Final = FIXED_TABLES

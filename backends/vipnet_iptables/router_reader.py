@@ -98,8 +98,7 @@ def _kind(router: Router, seen: Mapping[Table, Layout]) -> Kind | None:
 def _compared(router: Router, seen: Mapping[Table, Layout]) -> tuple[set[int], bool]:
     """The addresses whose rules are not as they should be, and whether all else is."""
     broken, whole = set[int](), True
-    for table in TABLES:
-        should = router.layout(table)
+    for table, should in router.layouts().items():
         for chain in {*should.chains, *seen[table].chains}:
             found, wanted = seen[table].chains.get(chain, ()), should.chains.get(chain, ())
             if chain in seen[table].chains and chain in should.chains and is_same(found, wanted):

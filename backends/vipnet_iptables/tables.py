@@ -73,7 +73,8 @@ def edits(
     yield from (f":{chain} {now}{counters}" for chain, now in after.policies.items() if before.policies.get(chain) != now)
     for chain, rules in sorted(after.chains.items()):
         if (there := before.chains.get(chain)) is None:
-            yield from (_with(f"-A {chain} {rule}", started.get(rule)) for rule in rules)
+            add = f"-A {chain} "
+            yield from (_with(add + rule, started.get(rule)) for rule in rules) if started else [add + rule for rule in rules]
         elif there != rules:
             yield from _rewritten(family, chain, there, rules, started)
     yield from (f"-D {chain} -j {goes}" for chain, goes in before.doubled)

@@ -6,8 +6,11 @@ that it is in and those above it that it is the first in; what a packet costs do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Final, Literal, NamedTuple
 
 from vipnet.addresses import format_ip4
@@ -56,11 +59,11 @@ class Tree:
             return None
         return Node(len(digits), int(digits, 16))
 
-    def content(self, node: Node, branches: Branches, lines: Callable[[int], list[str]]) -> list[str]:
-        """The rules of a chain; `lines` are those of one address."""
+    def content(self, node: Node, branches: Branches, lines: Callable[[Iterable[int]], list[str]]) -> list[str]:
+        """The rules of a chain; `lines` are those of addresses."""
         ways = branches.ways(node)
         if node.is_leaf:
-            rules = [rule for ip in ways for rule in lines(ip)]
+            rules = lines(ways)
         else:
             digits = node.digits + 1 if node.digits else _FIRST
             rules = [self._way(Node(digits, prefix)) for prefix in ways]
@@ -95,30 +98,37 @@ class Branches:
         """Whether an address is in the tree."""
         return bool(self._ways.get(_LAST << _SHIFT | ip >> 4, 0) >> (ip & 15) & 1)
 
-    def add(self, ip: int) -> list[Node]:
-        """Put an address in; the chains that are touched, from below."""
-        ways, touched = self._ways, list[Node]()
-        for key, way in _path(ip):
-            known = ways.get(key, 0)
-            if known >> way & 1:
-                break
-            ways[key] = known | 1 << way
-            touched.append(_node(key))
-            if known:
-                break
-        return touched
+    def add(self, ips: Iterable[int]) -> None:
+        """Put addresses in."""
+        ways, here = self._ways, _grouped(ips)
+        for digits in range(_LAST, _FIRST - 1, -1):
+            for prefix, bits in here.items():
+                key = digits << _SHIFT | prefix
+                ways[key] = ways.get(key, 0) | bits
+            here = _grouped(here) if digits > _FIRST else {0: _bits(here)}
+        if here[0]:
+            ways[0] = ways.get(0, 0) | here[0]
 
-    def remove(self, ip: int) -> list[Node]:
-        """Take an address out; the chains that are touched, from below. Those that lead nowhere any more are pruned."""
-        ways, touched = self._ways, list[Node]()
+    def near(self, ips: Iterable[int]) -> list[Node]:
+        """The chains that may be others when addresses come or go: the root, leaves, and those above one that may come or go."""
+        found, here = [_ROOT], Counter(ip >> 4 for ip in ips)
+        for digits in range(_LAST, _FIRST - 1, -1):
+            found += (Node(digits, prefix) for prefix in here)
+            few = (prefix for prefix, count in here.items() if self._width(digits, prefix) <= count)
+            here = Counter(prefix >> 4 for prefix in few)
+        return found
+
+    def _width(self, digits: int, prefix: int) -> int:
+        return self._ways.get(digits << _SHIFT | prefix, 0).bit_count()
+
+    def remove(self, ip: int) -> None:
+        """Take an address out. Chains that lead nowhere any more are pruned."""
+        ways = self._ways
         for key, way in _path(ip):
-            left = ways.get(key, 0) & ~(1 << way)
-            touched.append(_node(key))
-            if left:
+            if left := ways.get(key, 0) & ~(1 << way):
                 ways[key] = left
-                break
+                return
             ways.pop(key, None)
-        return touched
 
     def ways(self, node: Node) -> Iterator[int]:
         """Where a chain leads, in order: prefixes that are one digit longer, or the addresses of a leaf."""
@@ -131,6 +141,19 @@ class Branches:
 
 def _node(key: int) -> Node:
     return Node(key >> _SHIFT, key & (1 << _SHIFT) - 1)
+
+
+def _grouped(ips: Iterable[int]) -> dict[int, int]:
+    """By all digits but the last, which last ones there are."""
+    found: dict[int, int] = {}
+    for ip in ips:
+        prefix = ip >> 4
+        found[prefix] = found.get(prefix, 0) | 1 << (ip & 15)
+    return found
+
+
+def _bits(ways: Iterable[int]) -> int:
+    return reduce(or_, (1 << way for way in ways), 0)
 
 
 def _path(ip: int) -> Iterator[tuple[int, int]]:

@@ -11,10 +11,11 @@ from vipnet.plan import TargetPlan
 from vipnet_iptables.answering import Answers
 from vipnet_iptables.counting import Counting
 from vipnet_iptables.entries import Count, Nat, NativeEntry, RouterEntry, Skeleton, Torn
-from vipnet_iptables.router import MANGLE, TABLES, by_tree
+from vipnet_iptables.router import MANGLE, TABLES
 from vipnet_iptables.router_reader import Found
 from vipnet_iptables.tables import Layout, Section, Table, edits
 from vipnet_iptables.tools import Refused, Tools
+from vipnet_iptables.tree import Node
 
 __all__ = ["Work", "comes", "sections"]
 
@@ -48,12 +49,12 @@ class Work:
     def run(self) -> None:
         """Answer for nothing that goes; close; translate; open; answer for what comes. Raises Refused and DataplaneError."""
         self._answers.end(self._namespace, sorted(self._ends))
-        touched = self._touched()
-        now = self._seen or self.laid_out(touched)
+        near = self._near()
+        now = self._seen or self.laid_out(near)
         counted = dict[str, tuple[int, int]]()
         if closing := self._closing():
             self._router.take(closing)
-            closed = self.laid_out(touched)
+            closed = self.laid_out(near)
             some = [*sections([MANGLE], now, closed)]
             if any(isinstance(entry, Skeleton) for entry in closing):
                 some = [*sections([Table("ip", "filter")], now, _dropping(now)), *some]
@@ -64,7 +65,7 @@ class Work:
             counted = self._carried()
         self._router.take(self._goes)
         self._router.put(self._carrying())
-        after = self.laid_out(touched)
+        after = self.laid_out(near)
         self._tools.commit(self._namespace, list(sections(TABLES, now, after, counted)))
         refused = self._answers.begin(self._namespace, sorted(self._begins))
         if refused:
@@ -82,22 +83,21 @@ class Work:
         self._answers.end(self._namespace, sorted(self._begins - self._ends))
         self._answers.begin(self._namespace, sorted(nat.eip for nat in _nats(self._before)))
 
-    def laid_out(self, touched: Mapping[str, Collection[int]] | None = None) -> dict[Table, Layout]:
-        """What follows from the entries as they are now, of trees only what is touched."""
-        some = touched if self._seen is None else None
-        return {table: self._router.layout(table, some) for table in TABLES}
+    def laid_out(self, near: Mapping[str, Collection[Node]] | None = None) -> dict[Table, Layout]:
+        """What follows from the entries as they are now, of trees only what is near."""
+        return self._router.layouts(near if self._seen is None else None)
 
     def _there(self) -> list[RouterEntry]:
         """Those entries that are there of what goes and comes, as they are."""
         found = (self._router.installed(entry) for entry in (*self._goes, *self._comes))
         return list({entry.key: entry for entry in found if entry is not None}.values())
 
-    def _touched(self) -> dict[str, set[int]] | None:
-        """The addresses that change, by tree; None: they are so many that all are looked at."""
+    def _near(self) -> dict[str, list[Node]] | None:
+        """The chains that may change, by tree; None: they are so many that all are looked at."""
         fixed = any(isinstance(entry, Skeleton) for entry in (*self._goes, *self._comes))
         if fixed or len(self._comes) > len(self._router.nats):
             return None
-        return by_tree((*self._before, *self._comes))
+        return self._router.near((*self._before, *self._comes))
 
     def _closing(self) -> list[RouterEntry]:
         """What must not let anything pass any more before translations change."""

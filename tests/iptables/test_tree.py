@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vipnet_iptables.declaration import FIXED_TABLES
 from vipnet_iptables.dispatch import dispatch
 from vipnet_iptables.entries import Count, Inside, Nat, RouterEntry, Skeleton, Torn, Transit, Way
-from vipnet_iptables.router import MANGLE, NAT, Router, by_tree
+from vipnet_iptables.router import MANGLE, NAT, Router
 from vipnet_iptables.router_reader import router_found
 from vipnet_iptables.tables import Layout, Table, edits
 from vipnet_iptables.tree import Branches, Node, Tree
@@ -22,24 +22,26 @@ TREE = Tree("VIPNET-T", "-d", ("-j DROP",))
 
 
 def contents(branches: Branches) -> dict[str, list[str]]:
-    return {TREE.chain(node): TREE.content(node, branches, lambda ip: [f"rule {ip}"]) for node in branches}
+    return {TREE.chain(node): TREE.content(node, branches, lambda ips: [f"rule {ip}" for ip in ips]) for node in branches}
 
 
 @given(st.lists(st.tuples(st.booleans(), addresses), max_size=60))
 def test_a_tree_follows_from_its_addresses_alone(changes: list[tuple[bool, int]]) -> None:
     branches, there = Branches(), set[int]()
     for comes, ip in changes:
-        before = contents(branches)
-        touched = branches.add(ip) if comes else branches.remove(ip)
+        before, near = contents(branches), branches.near([ip])
+        if comes:
+            branches.add([ip])
+        else:
+            branches.remove(ip)
         there = there | {ip} if comes else there - {ip}
         after = contents(branches)
         changed = {chain for chain in {*before, *after} if before.get(chain) != after.get(chain)}
-        assert changed <= {TREE.chain(node) for node in touched}
-        assert len(touched) <= 6
+        assert changed <= {TREE.chain(node) for node in near}
+        assert len(near) <= 6
         assert branches.has(ip) == comes
     whole = Branches()
-    for ip in there:
-        whole.add(ip)
+    whole.add(there)
     assert contents(branches) == contents(whole)
     assert set(branches) == set(whole)
     assert reached(branches) == there
@@ -61,8 +63,7 @@ def reached(branches: Branches) -> set[int]:
 
 def test_a_chain_has_at_most_sixteen_ways() -> None:
     branches = Branches()
-    for ip in range(0xCB000000, 0xCB000000 + 5000):
-        branches.add(ip)
+    branches.add(range(0xCB000000, 0xCB000000 + 5000))
     assert max(len(list(branches.ways(node))) for node in branches) == 16
     assert len(branches) < 5000 / 16 * 1.2
 
@@ -150,7 +151,7 @@ def made(entries: Iterable[RouterEntry]) -> Router:
 
 
 def laid_out(router: Router) -> dict[Table, Layout]:
-    found = {table: router.layout(table) for table in FIXED_TABLES}
+    found = router.layouts()
     for layout in found.values():
         layout.chains = {chain: list(rules) for chain, rules in layout.chains.items()}
     return found
@@ -165,12 +166,13 @@ def test_changes_lead_to_where_reading_everything_does(scenes: list[list[RouterE
         wanted = {entry.key: entry for entry in scene}
         gone = [entry for key, entry in there.items() if wanted.get(key) != entry]
         comes = [entry for key, entry in wanted.items() if there.get(key) != entry]
-        touched = by_tree((*gone, *comes))
-        before = {table: router.layout(table, touched) for table in FIXED_TABLES}
+        near = router.near((*gone, *comes))
+        before = router.layouts(near)
         router.take(gone)
         router.put(comes)
+        after = router.layouts(near)
         for table, program in programs.items():
-            program.run(edits(table.family, before[table], router.layout(table, touched)))
+            program.run(edits(table.family, before[table], after[table]))
         there = wanted
         should = laid_out(made(there.values()))
         assert {table: program.layout() for table, program in programs.items()} == should == laid_out(router)
@@ -202,8 +204,9 @@ def test_a_rule_that_is_missing_is_noticed(entries: list[RouterEntry], data: st.
 @given(routers(), routers())
 def test_whatever_is_there_is_put_right(there: list[RouterEntry], wanted: list[RouterEntry]) -> None:
     """Rules of one set of entries, some of another among them, become those of this."""
+    found_there, should = made(there).layouts(), made(wanted).layouts()
     for table in FIXED_TABLES:
-        before, after = made(there).layout(table), made(wanted).layout(table)
+        before, after = found_there[table], should[table]
         before.chains = {chain: [*after.chains.get(chain, ())[:1], *rules] for chain, rules in before.chains.items()}
         program = Program({chain: list(rules) for chain, rules in before.chains.items()}, dict(before.policies))
         program.jumps = {chain: [f"-j {goes}"] for chain, goes in before.jumps.items()}
@@ -217,10 +220,12 @@ def test_one_more_eip_touches_one_leaf_of_each_tree() -> None:
     router = made([Skeleton(SPACE, "eip"), Way(SPACE, 0)])
     router.put(Nat(SPACE, 0xCB007100 + number, 0xC0A80700 + number, 0) for number in range(200))
     one = Nat(SPACE, 0xCB007100 + 200, 0xC0A80700 + 200, 0)
-    touched = by_tree([one])
-    before = {table: router.layout(table, touched) for table in (NAT, MANGLE)}
+    near = router.near([one])
+    assert {tag: len(nodes) for tag, nodes in near.items()} == dict.fromkeys(near, 2)
+    before = router.layouts(near)
     router.put([one])
-    lines = [line for table in (NAT, MANGLE) for line in edits("ip", before[table], router.layout(table, touched))]
+    after = router.layouts(near)
+    lines = [line for table in (NAT, MANGLE) for line in edits("ip", before[table], after[table])]
     assert sorted(line.split(" ")[1] for line in lines) == [
         "VIPNET-DNAT-cb0071c", "VIPNET-SNAT-c0a807c", "VIPNET-VIA-c0a807c"
     ]  # fmt: skip -- what counts it, and lets it pass, are entries of their own
