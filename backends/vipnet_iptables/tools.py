@@ -25,7 +25,7 @@ PROGRAMS: Final = ("iptables-legacy", "iptables-nft", "ip6tables-legacy", "ip6ta
 _PATIENCE: Final = 10
 """Seconds to wait for the lock of xtables, which every change by iptables-legacy takes."""
 _LOCKED: Final = 4
-_TOGETHER: Final = 500
+_TOGETHER: Final = 100
 """Chains that are made in one transaction."""
 _LIMIT: Final = re.compile(r"VIPNET-[RT]L\d+$")
 _BRANCH: Final = re.compile(r"-[0-9a-f]{3,7}$|VIPNET-[RT]L\d+$")
