@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import select
 import shutil
 import subprocess
@@ -55,7 +56,8 @@ class _Process:
         words = [*python, contestant.worker, str(plan.scale), str(plan.seed), *options]
         self.key = Key(scenario=plan.scenario.id, scale=plan.scale, contestant=contestant.name)
         self._until = plan.until
-        self._process = subprocess.Popen(words, cwd=_HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        env = os.environ | {"PYTHONHASHSEED": "0"}  # or tables of the same things lie otherwise in each process
+        self._process = subprocess.Popen(words, cwd=_HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
     def __enter__(self) -> Self:
         return self

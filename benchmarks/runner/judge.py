@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, Literal
 
-from runner.records import Key, Series
+from runner.records import Key, Series, undisturbed
 from runner.scenario import Scenario
 from runner.tables import MINE
 
@@ -107,7 +107,7 @@ def _ratios(scenario: Scenario, series: Series, everybody: Mapping[Key, Series])
     if scenario.reference:
         key = Key(scenario=series.key.scenario, scale=series.key.scale, contestant=scenario.reference)
         theirs = everybody.get(key)
-        references = {} if theirs is None else {one.round: median(one.samples) for one in theirs.rounds}
-    both = [(median(one.samples), references[one.round]) for one in series.rounds if references.get(one.round)]
+        references = {} if theirs is None else {one.round: undisturbed(one.samples) for one in theirs.rounds}
+    both = [(undisturbed(one.samples), references[one.round]) for one in series.rounds if references.get(one.round)]
     reference = median(loops.values()) if not scenario.reference else median(value for _, value in both) if both else 1.0
     return _Ratios([mine / other for mine, other in both], reference)

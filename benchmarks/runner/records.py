@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["COMPLETE", "VERSION", "Absence", "Key", "Record", "Series", "environment", "is_complete", "read", "series_of"]
+__all__ = ["COMPLETE", "VERSION", "Absence", "Key", "Record", "Series", "environment", "is_complete", "read", "series_of", "undisturbed"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the form of the lines."""
 
 COMPLETE: Final = json.dumps({"kind": "complete"})
@@ -28,6 +28,12 @@ _VERSIONS: Final = {
     "keepalived": ["keepalived", "--version"],
     "nginx": ["nginx", "-v"],
 }
+
+
+def undisturbed(samples: Iterable[float]) -> float:
+    """The lower quartile: what the work takes where nothing else has the machine at the same time."""
+    ordered = sorted(samples)
+    return ordered[(len(ordered) - 1) // 4]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

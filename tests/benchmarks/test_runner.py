@@ -139,7 +139,7 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     [
         ("nonsense", "no line of JSON"),
         ('{"kind": "round", "scenario": "x"}', "no record of a benchmark"),
-        ('{"kind": "machine", "version": 99}', "this reads version 1"),
+        ('{"kind": "machine", "version": 99}', "this reads version 2"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, words: str) -> None:
