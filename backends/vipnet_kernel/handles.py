@@ -49,13 +49,12 @@ class Handles:
         Who is interrupted while waiting goes on only when the job has ended: it must not change anything behind our back.
         """
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "vipnet-netlink")
-        future = self._thread.submit(job)
+            self._thread = _started()
         try:
-            return future.result()
-        finally:
-            future.cancel()
-            wait([future])
+            return self._thread.submit(job).result()
+        except BaseException:
+            wait([self._thread.submit(_nothing)])  # it comes after the job, of which an interrupt may leave us no future
+            raise
 
     def ask(self, namespace: str, noun: Noun, verb: str, **values: Any) -> list[Any]:
         """Send one request and return the answers. For jobs.
@@ -124,6 +123,17 @@ class Handles:
         if len(self._sockets) > _MOST_SOCKETS:
             self.release(next(iter(self._sockets)))
         return socket
+
+
+def _started() -> ThreadPoolExecutor:
+    """A thread that runs: an executor that is interrupted while it starts its thread would start another one later."""
+    thread = ThreadPoolExecutor(1, "vipnet-netlink")
+    thread.submit(_nothing).result()
+    return thread
+
+
+def _nothing() -> None:
+    """What comes before and after jobs."""
 
 
 def _asked(socket: Any, noun: Noun, verb: str, values: Mapping[str, Any]) -> list[Any]:
