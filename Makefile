@@ -16,7 +16,7 @@ PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3
 SETUP = $(or $(PYTHON),$(error vipnet needs Python 3.11 or later, and none was found: apt-get install python3)) scripts/setup.py
 BIN = .venv/bin
 # Two at a time: most of a packet test is waiting. A file's tests stay together, for they share what they build.
-PYTEST = $(BIN)/pytest -n 2 --dist loadfile --require-backend simulator --require-backend nftables \
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --require-backend simulator --require-backend nftables \
 	--require-backend iptables --require-backend ovs
 
 .PHONY: help demo test test-long lint types docs bench packages test-packages venv clean
