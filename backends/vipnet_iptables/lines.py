@@ -69,7 +69,8 @@ class Lines:
     def _receiving(self, uplink: int, eips: Iterable[int]) -> list[str]:
         rules, router = list[str](), self._router
         for eip in eips:
-            nats, counts = ([there[eip]] if eip in there else [] for there in (router.nats, router.rx))
+            nats = [router.nats[eip]] if eip in router.nats else []
+            counts = [router.rx[eip]] if eip in router.rx else []
             rules += _metered(f"-d {self._texts[eip]}/32", "RL", uplink, nats, counts)
         return rules
 

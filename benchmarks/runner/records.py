@@ -13,7 +13,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["COMPLETE", "VERSION", "Absence", "Key", "Record", "Series", "environment", "is_complete", "read", "series_of", "undisturbed"]
+__all__ = [
+    "COMPLETE",
+    "VERSION",
+    "Absence",
+    "Key",
+    "Record",
+    "Series",
+    "environment",
+    "is_complete",
+    "read",
+    "series_of",
+    "undisturbed",
+]
 
 VERSION: Final = 2
 """Of the form of the lines."""

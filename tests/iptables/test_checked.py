@@ -12,7 +12,7 @@ import pytest
 
 from vipnet.addresses import format_ip4
 from vipnet.backend import BackendContext
-from vipnet.intents import EipMapping, Uplink, UplinkSwitching, VpcRouting
+from vipnet.intents import EipMapping, Intent, Uplink, UplinkSwitching, VpcRouting
 from vipnet.lab import Lab, netns
 from vipnet.plan import diff
 from vipnet.process import run
@@ -81,7 +81,7 @@ def _walked(chains: Mapping[str, Sequence[Rule]], table: str, chain: str, source
 def test_another_reader_finds_each_mapping_and_no_other(lab: Lab) -> None:
     vpc = secrets.token_hex(6)
     one = IptablesBackend(BackendContext(options={"namespace": lab.host, "variant": "legacy"}))
-    fixed = [
+    fixed: list[Intent] = [
         VpcRouting(vpc_id=vpc, tag=1, mode="eip", mac="02:00:00:00:00:01", uplinks=(UPLINK,)),
         UplinkSwitching(uplink=UPLINK, masquerade=False),
     ]
