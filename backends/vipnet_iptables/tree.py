@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Final, Literal, NamedTuple
 
 from vipnet.addresses import format_ip4
@@ -105,7 +103,7 @@ class Branches:
             for prefix, bits in here.items():
                 key = digits << _SHIFT | prefix
                 ways[key] = ways.get(key, 0) | bits
-            here = _grouped(here) if digits > _FIRST else {0: _bits(here)}
+            here = _grouped(here) if digits > _FIRST else {0: sum(1 << prefix for prefix in here)}
         if here[0]:
             ways[0] = ways.get(0, 0) | here[0]
 
@@ -150,10 +148,6 @@ def _grouped(ips: Iterable[int]) -> dict[int, int]:
         prefix = ip >> 4
         found[prefix] = found.get(prefix, 0) | 1 << (ip & 15)
     return found
-
-
-def _bits(ways: Iterable[int]) -> int:
-    return reduce(or_, (1 << way for way in ways), 0)
 
 
 def _path(ip: int) -> Iterator[tuple[int, int]]:
