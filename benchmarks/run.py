@@ -23,9 +23,10 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from runner.catalogue import SCENARIOS
-from runner.contest import Plan, absence, held
+from runner.contest import Plan, held
 from runner.judge import compared
 from runner.page import write_report
+from runner.presence import absence
 from runner.records import COMPLETE, Absence, Key, Series, environment, is_complete, read, series_of
 from runner.scenario import PROFILES, Contestant, Profile, Scenario
 from runner.tables import tables
@@ -33,6 +34,7 @@ from runner.tables import tables
 _MINUTES: Final = {"quick": 9.0, "full": 600.0}
 _SEED: Final = 1
 _BARS: Final = 24
+_NO_FAILURES: Final = ("not installed", "does no more", "there was no time", "cannot")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,7 +102,7 @@ def _plans(options: argparse.Namespace, until: float) -> Iterator[Plan]:
     for scenario in _scenarios(options):
         share = scenario.shares[profile]
         for scale in share.scales:
-            contestants = _contestants(scenario, options.peer)
+            contestants = [one.within(profile) for one in _contestants(scenario, options.peer)]
             yield Plan(scenario=scenario, scale=scale, contestants=contestants, rounds=share.rounds, seed=_SEED, until=until)
 
 
@@ -116,7 +118,7 @@ def _measured(options: argparse.Namespace) -> bool:
             for one in held(plan, done, where):
                 file.write(one.line() + "\n")
                 file.flush()
-                if isinstance(one, Absence) and not one.reason.startswith(("not installed", "does no more", "there was no time")):
+                if isinstance(one, Absence) and not one.reason.startswith(_NO_FAILURES):
                     failed = True
                     where(f"{one.key.contestant}: {one.reason}\n")
         file.write(COMPLETE + "\n")

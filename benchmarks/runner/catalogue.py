@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from runner.scenario import Contestant, Profile, Scenario, Share
@@ -25,6 +26,15 @@ _ONE: Final = _shares(((_K,), 5), ((_K, 100 * _K), 10))
 def _nft(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
     where = f"runner.on_nftables:{worker}"
     return Contestant(name=name, worker=where, programs=("nft",), modules=("pyroute2",), most=most, options=options)
+
+
+def _nft_peer(name: str, worker: str, *, modules: tuple[str, ...] = (), cannot: str = "", **options: str) -> Contestant:
+    needed = {"programs": ("nft",), "modules": ("pyroute2", *modules)}
+    return Contestant(name=name, worker=f"runner.peers_nftables:{worker}", cannot=cannot, options=options, **needed)
+
+
+_LIBRARY: Final = ("nftables",)
+_NO_LIMITS: Final = "what libnftables 1.0.6 is told in JSON of an element's limit it passes over, and answers that all is well"
 
 
 def _ovs(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
@@ -66,7 +76,13 @@ _NFTABLES: Final = (
         about="so many EIPs, each with a limit and two counters, in one transaction into the empty rules of a router",
         unit="ms",
         per="all of them",
-        contestants=(_nft("vipnet", "Program"), _nft("floor", "RawProgram"), _nft("nft -f", "NftProgram")),
+        contestants=(
+            _nft("vipnet", "Program"),
+            _nft("floor", "RawProgram"),
+            _nft("nft -f", "NftProgram"),
+            replace(_nft_peer("libnftables", "LibraryProgram", modules=_LIBRARY), most=100 * _K),
+            replace(_nft_peer("pyroute2", "NetlinkProgram"), most=10 * _K, quick=_K),
+        ),
         shares=_UP_TO_1M,
         reference="floor",
         goals={"floor": 2, "nft -f": 1 / 3},
@@ -77,7 +93,16 @@ _NFTABLES: Final = (
         about="one EIP more where so many are",
         unit="us",
         per="an EIP",
-        contestants=(_nft("vipnet", "Change"), _nft("floor", "RawChange"), _nft("nft -f -", "NftChange")),
+        contestants=(
+            _nft("vipnet", "Change"),
+            _nft("floor", "RawChange"),
+            _nft("nft -f -", "NftChange"),
+            _nft_peer("libnftables", "LibraryChange", modules=_LIBRARY),
+            _nft_peer("libnftables, JSON", "LibraryChange", modules=_LIBRARY, cannot=_NO_LIMITS),
+            _nft_peer("nft add element, one call", "WordsChange", calls="one"),
+            _nft_peer("nft add element, a call a set", "WordsChange", calls="each"),
+            _nft_peer("pyroute2", "NetlinkChange"),
+        ),
         shares=_UP_TO_1M,
         reference="floor",
         goals={"floor": 5},

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from runner.presence import absence
 from runner.records import Absence, Key, Record
 from runner.scenario import Contestant, Scenario
 
-__all__ = ["Plan", "absence", "held"]
+__all__ = ["Plan", "held"]
 
 _HERE: Final = Path(__file__).resolve().parent.parent
 _CLEAN: Final = 60.0
@@ -99,15 +98,6 @@ class _Process:
         assert self._process.stdin is not None
         self._process.stdin.close()
         return self.answer()
-
-
-def absence(contestant: Contestant, scale: int) -> str:
-    """Why a contestant takes no part; "": it does."""
-    if contestant.most is not None and scale > contestant.most:
-        return f"does no more than {contestant.most}"
-    programs = [name for name in contestant.programs if shutil.which(name) is None]
-    modules = [name for name in contestant.modules if importlib.util.find_spec(name) is None]
-    return f"not installed: {', '.join((*programs, *modules))}" if programs or modules else ""
 
 
 def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str) -> Iterator[Record | Absence]:
