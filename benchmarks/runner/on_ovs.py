@@ -12,6 +12,7 @@ from typing import Final, Self
 from ovs_switch import Scene, replay, text_of
 
 from runner.worker import Worker
+from vipnet.intents import Intent
 from vipnet.plan import TargetPlan, diff
 from vipnet_ovs.entries import Entry
 from vipnet_ovs.flows import Flow
@@ -105,14 +106,14 @@ class OfctlProgram(_Anew):
     def __enter__(self) -> Self:
         super().__enter__()
         self.program()
-        self._lines = text_of(self.scene.ofctl("dump-flows", "--no-stats"))
+        self.lines = text_of(self.scene.ofctl("dump-flows", "--no-stats"))
         self._is_full = True
         return self
 
     def work(self) -> float:
         options = ["--bundle"] if self.options["bundle"] == "yes" else []
         begun = time.perf_counter()
-        self.scene.ofctl(*options, "add-flows", text=self._lines)
+        self.scene.ofctl(*options, "add-flows", text=self.lines)
         return time.perf_counter() - begun
 
 
@@ -124,9 +125,12 @@ class Change(_InScene):
 
     def step(self, number: int) -> TargetPlan[Entry]:
         """What is to be done for one more."""
-        (intent,) = self.scene.mappings(1, first=self.scale + 10 * number + 1)
-        (step,) = self.scene.backend.steps(diff({}, self.scene.backend.compile([intent])))
+        (step,) = self.scene.backend.steps(diff({}, self.scene.backend.compile(self.mapping(number))))
         return step
+
+    def mapping(self, number: int) -> list[Intent]:
+        """One more, without a limit."""
+        return self.scene.mappings(1, first=self.scale + 10 * number + 1)
 
     def one(self, step: TargetPlan[Entry]) -> float:
         """Do it; the seconds that it took."""
