@@ -17,6 +17,7 @@ from nft_scene import Scene, declared, grouped, in_words, nft
 
 from runner.on_nftables import NftChange, NftProgram, timed
 from vipnet_kernel.namespaces import entered
+from vipnet_nftables.columns import ElementEntry
 from vipnet_nftables.entries import Element, NativeEntry
 
 __all__ = ["LibraryChange", "LibraryProgram", "NetlinkChange", "NetlinkProgram", "WordsChange"]
@@ -127,7 +128,7 @@ def _put(links: Mapping[str, Any], elements: _Sets) -> None:
 def _for_netlink(entries: Collection[NativeEntry]) -> _Sets:
     found: dict[tuple[str, str], list[Any]] = {}
     kind = _element_kind()
-    for part in (part for entry in entries for part in entry.parts()):
+    for part in (part for entry in entries if isinstance(entry, ElementEntry) for part in entry.parts()):
         found.setdefault((part.family, part.set), []).append(kind(part))
     return found
 
@@ -138,11 +139,11 @@ def _element_kind() -> Callable[[Element], Any]:
 
     class Whole(base):  # type: ignore[misc]
         def __init__(self, part: Element) -> None:
-            super().__init__(value=_key(part.element), comment=part.owner or None)
+            base.__init__(self, value=_key(part.element), comment=part.owner or None)
             self.more = list(_more(part))
 
         def as_netlink(self, _modifier: object) -> dict[str, Any]:
-            return {"attrs": [*super().as_netlink(None)["attrs"], *self.more]}
+            return {"attrs": [*base.as_netlink(self, None)["attrs"], *self.more]}
 
     return Whole
 
