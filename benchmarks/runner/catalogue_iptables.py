@@ -33,7 +33,7 @@ def _iptc(worker: str, variant: str, *, most: int | None = None, quick: int | No
 
 
 def _neutron(worker: str, variant: str, *, most: int, quick: int) -> Contestant:
-    made = _ipt("Neutron's IptablesManager", f"peers_neutron:{worker}", variant)
+    made = _ipt("Neutron IptablesManager", f"peers_neutron:{worker}", variant)
     return replace(made, environment="neutron", most=most, quick=quick)
 
 

@@ -23,7 +23,6 @@ _WAYS: Final = {
     "ovs-vswitchd": "apt-get install openvswitch-switch",
     "ovs-ofctl": "apt-get install openvswitch-switch",
     "keepalived": "apt-get install keepalived",
-    "libnftables.so.1": "apt-get install libnftables1",
     "nftables": _EXTRA,
     "os_ken": _EXTRA,
     "netaddr": _EXTRA,
