@@ -102,8 +102,11 @@ def test_who_is_not_installed_or_not_meant_for_it_is_named() -> None:
 
 
 def test_it_is_said_how_to_get_who_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("shutil.which", lambda _name: None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    def nothing(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr("shutil.which", nothing)
+    monkeypatch.setattr("importlib.util.find_spec", nothing)
     assert program.main(["--only", "nftables.change,ovs.change,iptables-legacy.change", "--list"]) == 0
     said = capsys.readouterr().out
     assert "    nft -f - (not installed: nft, pyroute2 (apt-get install nftables; pip install 'vipnet[bench]'))\n" in said
