@@ -55,15 +55,21 @@ class Neutron:
 
     def add(self, first: int, last: int) -> float:
         """Have it add EIPs, `last` not included, and apply; the seconds that took."""
+        return float(self._applied(first, last)["took"])
+
+    def _applied(self, first: int, last: int) -> dict[str, Any]:
         child: Any = self._child
         child.stdin.write(f"{first} {last}\n")
         child.stdin.flush()
         line = child.stdout.readline()
         assert line, f"Neutron's process ended with status {child.wait()}"
-        return float(json.loads(line)["took"])
+        said: dict[str, Any] = json.loads(line)
+        return said
 
     def check(self, eips: int) -> str:
-        """Count the rules that are there. Raises AssertionError unless they are those of so many EIPs."""
+        """Count the rules that are there. Raises AssertionError unless they are those of so many EIPs, and to its mind, too."""
+        said = self._applied(0, 0)
+        assert said["lines"] == 0, f"{said['lines']} lines to be put right"
         with entered(self._host.space):
             words = [f"iptables-{self._variant}-save"]
             text = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
