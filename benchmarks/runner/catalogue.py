@@ -107,7 +107,7 @@ _NFTABLES: Final = (
             _nft_peer("libnftables", "LibraryChange", modules=_LIBRARY),
             _nft_peer("libnftables, JSON", "LibraryChange", modules=_LIBRARY, cannot=_NO_LIMITS),
             _nft_peer("nft add element, one call", "WordsChange", calls="one"),
-            _nft_peer("nft add element, a call a set", "WordsChange", calls="each"),
+            replace(_nft_peer("nft add element, a call a set", "WordsChange", calls="each"), quick=_K),
             _nft_peer("pyroute2", "NetlinkChange"),
         ),
         shares=_UP_TO_1M,

@@ -67,8 +67,8 @@ def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario
                 _ipt("vipnet", "Change", variant),
                 _ipt(restore, "RestoreLine", variant),
                 _ipt("iptables-restore, the same rules", "peers_iptables:RestoreLines", variant),
-                _ipt("iptables, a call a rule", "peers_iptables:Calls", variant),
-                _iptc("peers_iptables:Library", variant),
+                replace(_ipt("iptables, a call a rule", "peers_iptables:Calls", variant), quick=_K),
+                _iptc("peers_iptables:Library", variant, quick=_K),
                 _neutron("Change", variant, most=10 * _K, quick=_K),
             ),
             shares=shares,
@@ -84,9 +84,9 @@ def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario
             contestants=(
                 _ipt("vipnet", "reading_iptables:Parsed", variant),
                 _ipt(save, "reading_iptables:Saved", variant),
-                _iptc("reading_iptables:Library", variant, most=10 * _K, quick=_K),
+                _iptc("reading_iptables:Library", variant, most=10 * _K),
             ),
-            shares=shares,
+            shares={**shares, "quick": Share((_K,), 3)},
         ),
         Scenario(
             name="audit",

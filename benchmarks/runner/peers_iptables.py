@@ -54,7 +54,7 @@ class RestoreLines(Change):
     def prepare(self) -> None:
         """Have vipnet add and remove each EIP that will be added, and keep what it told the restore program."""
         self.texts = [self._text_of(number) for number in range(self.scale, self.scale + _CHANGES)]
-        self._before = _rules(self.scene.saved())
+        self._before = {*self.scene.saved().splitlines()}
 
     def once(self) -> Sequence[float]:
         return [self._added(text) for text in self.texts]
@@ -73,7 +73,8 @@ class RestoreLines(Change):
 
     def _compare(self, text: str) -> None:
         wanted = {(line.chain, *line.rule) for line in _lines(text)}
-        there = _rules(self.scene.saved()) - self._before
+        new = "\n".join(line for line in self.scene.saved().splitlines() if line not in self._before)
+        there = {(line.chain, *line.rule) for line in _lines(new)}
         assert len(wanted) == _RULES, text
         assert there == wanted, f"{there} instead of {wanted}"
 
@@ -171,7 +172,3 @@ def _undone(text: str) -> str:
     parts = groupby(_lines(text), key=lambda line: line.table)
     deleted = ((table, [shlex.join(("-D", line.chain, *line.rule)) for line in some]) for table, some in parts)
     return "".join("\n".join([f"*{table}", *lines, "COMMIT", ""]) for table, lines in deleted)
-
-
-def _rules(saved: str) -> set[tuple[str, ...]]:
-    return {(line.chain, *line.rule) for line in _lines(saved)}
