@@ -33,17 +33,22 @@ class _InScene(Worker):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            self.stack = stack
             self.scene = stack.enter_context(Scene())
             self.mapped = self.scene.backend.compile(self.scene.mappings(0, self.scale)) if self.filled else {}
             self.scene.program(self.mapped)
             if self.filled:
                 self.scene.reopen()
                 self.scene.backend.read()
+            self.prepare()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def prepare(self) -> None:
+        """Get ready in the scene; what is put on `stack` ends before it."""
 
     def check(self) -> str:
         found = element_count(self.scene.router)
@@ -131,12 +136,10 @@ class Change(_InScene):
 class RawChange(_InScene):
     """The kernel with the bytes that vipnet sends for one EIP more."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self._numbers = range(self.scale, self.scale + _CHANGES)
         self._sent = list(map(self._bytes_of, self._numbers))
-        self._link: socket.socket = self._stack.enter_context(linked(self.scene.router))
-        return self
+        self._link: socket.socket = self.stack.enter_context(linked(self.scene.router))
 
     def once(self) -> Sequence[float]:
         return [self._one(number, sent) for number, sent in zip(self._numbers, self._sent, strict=True)]

@@ -30,14 +30,19 @@ class _InScene(Worker):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            self.stack = stack
             self.scene = stack.enter_context(Scene())
             if self.filled:
                 self.program()
+            self.prepare()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def prepare(self) -> None:
+        """Get ready in the scene; what is put on `stack` ends before it."""
 
     def program(self) -> bytes:
         """Have vipnet program all EIPs; what it sent."""
@@ -88,11 +93,9 @@ class Program(_Anew):
 class RawProgram(_Anew):
     """The switch with the bytes that vipnet sent."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self._sent = self.program()
         self._is_full = True
-        return self
 
     def work(self) -> float:
         begun = time.perf_counter()
@@ -103,12 +106,10 @@ class RawProgram(_Anew):
 class OfctlProgram(_Anew):
     """`ovs-ofctl add-flows` of a file with the same flows, but for meters; option `bundle`."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self.program()
         self.lines = text_of(self.scene.ofctl("dump-flows", "--no-stats"))
         self._is_full = True
-        return self
 
     def work(self) -> float:
         options = ["--bundle"] if self.options["bundle"] == "yes" else []
@@ -174,10 +175,8 @@ class OfctlChange(Change):
 class Unchanged(_InScene):
     """Whether anything has changed, where nothing has."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self.scene.backend.read()
-        return self
 
     def once(self) -> Sequence[float]:
         samples: list[float] = []

@@ -31,7 +31,6 @@ class Line:
     table: str
     words: tuple[str, ...]
 
-
     @property
     def chain(self) -> str:
         """Where its rule goes."""

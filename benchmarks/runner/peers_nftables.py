@@ -48,10 +48,8 @@ class LibraryChange(NftChange):
 
     changes = 25
 
-    def __enter__(self) -> LibraryChange:
-        super().__enter__()
+    def prepare(self) -> None:
         self._library = _library(self.scene.router)
-        return self
 
     def work(self, entries: Collection[NativeEntry]) -> Callable[[], object]:
         text = grouped(in_words(entries))
@@ -89,10 +87,8 @@ class NetlinkChange(NftChange):
 
     changes = 25
 
-    def __enter__(self) -> NetlinkChange:
-        super().__enter__()
-        self._links = _links(self.scene.router, self._stack)
-        return self
+    def prepare(self) -> None:
+        self._links = _links(self.scene.router, self.stack)
 
     def work(self, entries: Collection[NativeEntry]) -> Callable[[], object]:
         elements = _for_netlink(entries)

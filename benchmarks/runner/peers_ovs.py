@@ -87,15 +87,14 @@ class Osken:
 class OskenProgram(OfctlProgram):
     """All EIPs: flow mods made and sent one by one, and a barrier."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self._osken = self._stack.enter_context(Osken(self.scene))
+    def prepare(self) -> None:
+        super().prepare()
+        self._osken = self.stack.enter_context(Osken(self.scene))
         self._mappings = self.scene.mappings(self.scale)
         flows = self.scene.backend.compile(self._mappings).values()
         self._cookies = dict.fromkeys(flow.cookie for flow in flows if isinstance(flow, Flow))
         mine = {f"cookie={cookie:#x}" for cookie in self._cookies}
         self._wanted = {line for line in self.lines.splitlines() if line.partition(",")[0] in mine}
-        return self
 
     def work(self) -> float:
         return self._osken.program(self._mappings, self._cookies)
@@ -109,13 +108,11 @@ class OskenProgram(OfctlProgram):
 class OskenChange(OfctlChange):
     """One EIP more: six flow mods and a barrier. Each flow is looked for by key."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self._osken = self._stack.enter_context(Osken(self.scene))
+    def prepare(self) -> None:
+        self._osken = self.stack.enter_context(Osken(self.scene))
         self.scene.backend.forget()
         wanted = {**self.scene.base, **self.scene.backend.compile(self.scene.mappings(self.scale))}
         self.apply(*self.scene.backend.steps(diff(self.scene.backend.read(), wanted)))
-        return self
 
     def once(self) -> Sequence[float]:
         return [self._added(number) for number in range(25)]
