@@ -66,7 +66,7 @@ def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario
             contestants=(
                 _ipt("vipnet", "Change", variant),
                 _ipt(restore, "RestoreLine", variant),
-                _ipt("iptables-restore, the same rules", "peers_iptables:RestoreLines", variant),
+                replace(_ipt("iptables-restore, the same rules", "peers_iptables:RestoreLines", variant), quick=_K),
                 replace(_ipt("iptables, a call a rule", "peers_iptables:Calls", variant), quick=_K),
                 _iptc("peers_iptables:Library", variant, quick=_K),
                 _neutron("Change", variant, most=10 * _K, quick=_K),
