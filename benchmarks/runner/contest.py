@@ -115,6 +115,9 @@ def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str)
             if reason := absence(contestant, plan.scale):
                 yield Absence(key=key, reason=reason)
                 continue
+            if time.monotonic() > plan.until:
+                yield Absence(key=key, reason="there was no time to begin")
+                continue
             process = stack.enter_context(_Process(plan, contestant))
             tell(f"{contestant.name} gets ready")
             failed = _tried(process, process.answer)

@@ -132,6 +132,11 @@ def test_no_round_begins_when_the_time_is_over(tmp_path: Path) -> None:
     assert 0 < sum(isinstance(one, Record) for one in found) < 1_000_000
 
 
+def test_nobody_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    found = _held(_scenario(_contestant("a", notes=str(tmp_path / "notes"))), seconds=-1)
+    assert [one.reason for one in found if isinstance(one, Absence)] == ["there was no time to begin"]
+
+
 def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes, file = tmp_path / "notes", tmp_path / "records.jsonl"
     scenario = _scenario(_contestant("vipnet", notes=str(notes)), _contestant("peer", notes=str(notes)))
