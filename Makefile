@@ -6,6 +6,7 @@
 #   make test-long                  the tests, long lists whole
 #   make lint types                 ruff; mypy and pyright
 #   make bench                      vipnet beside others on this machine: build/bench/report.html, under ten minutes
+#   make bench-peers                others that it is compared with if they are there: python-iptables, Neutron; a minute, once
 #   make docs                       the documentation, into site/
 
 BACKEND ?= nftables
@@ -19,7 +20,7 @@ BIN = .venv/bin
 PYTEST = $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --require-backend simulator --require-backend nftables \
 	--require-backend iptables --require-backend ovs
 
-.PHONY: help demo test test-long lint types docs bench packages test-packages venv clean
+.PHONY: help demo test test-long lint types docs bench bench-peers packages test-packages venv clean
 .NOTPARALLEL:
 
 help:
@@ -49,6 +50,10 @@ docs:
 bench: packages
 	@$(SETUP) venv bench
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-peers: packages
+	@$(SETUP) venv bench
+	@$(SETUP) peers
 
 packages:
 	@$(SETUP) packages

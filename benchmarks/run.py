@@ -4,6 +4,7 @@
     python benchmarks/run.py --profile full           every scale; hours
     python benchmarks/run.py --only nftables.program --peer "nft -f"
     python benchmarks/run.py --compare OLD.jsonl      what got slower since
+    python benchmarks/run.py --list                   what there is, who is missing, and how to get them
 
 Records are lines of JSON in the file of --json; a run that was interrupted goes on there, and the file of one that was not is
 kept beside it as NAME.previous.
@@ -23,9 +24,10 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from runner.catalogue import SCENARIOS
-from runner.contest import Plan, absence, held
+from runner.contest import Plan, held
 from runner.judge import compared
 from runner.page import write_report
+from runner.presence import absence
 from runner.records import COMPLETE, Absence, Key, Series, environment, is_complete, read, series_of
 from runner.scenario import PROFILES, Contestant, Profile, Scenario
 from runner.tables import tables
@@ -33,6 +35,7 @@ from runner.tables import tables
 _MINUTES: Final = {"quick": 9.0, "full": 600.0}
 _SEED: Final = 1
 _BARS: Final = 24
+_NO_FAILURES: Final = ("not installed", "does no more", "there was no time", "cannot")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", choices=PROFILES, default="quick", help="how much of it: scales and rounds")
     parser.add_argument("--only", type=_names, default=list(SCENARIOS), help=f"scenarios, by commas, of {', '.join(SCENARIOS)}")
     parser.add_argument("--backend", action="append", help="pure, nftables, iptables or ovs; may be repeated")
-    parser.add_argument("--peer", action="append", help="contestants beside vipnet, by name; may be repeated; all by default")
+    parser.add_argument("--peer", type=_peer, action="append", help="contestants beside vipnet, by name, repeated; default: all")
     parser.add_argument("--json", type=Path, default=Path("build/bench/records.jsonl"), help="where records are kept")
     parser.add_argument("--report", type=Path, default=Path("build/bench"), help="folder of the report and its pictures")
     parser.add_argument("--minutes", type=float, help="how long it may take: 9 for the quick profile, 600 for the full one")
@@ -79,6 +82,13 @@ def _names(text: str) -> list[str]:
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     return names
+
+
+def _peer(text: str) -> str:
+    names = {one.name for scenario in SCENARIOS.values() for one in scenario.contestants}
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text}; there are {'; '.join(sorted(names))}")
+    return text
 
 
 def _scenarios(options: argparse.Namespace) -> list[Scenario]:
@@ -100,7 +110,7 @@ def _plans(options: argparse.Namespace, until: float) -> Iterator[Plan]:
     for scenario in _scenarios(options):
         share = scenario.shares[profile]
         for scale in share.scales:
-            contestants = _contestants(scenario, options.peer)
+            contestants = [one.within(profile) for one in _contestants(scenario, options.peer)]
             yield Plan(scenario=scenario, scale=scale, contestants=contestants, rounds=share.rounds, seed=_SEED, until=until)
 
 
@@ -116,7 +126,7 @@ def _measured(options: argparse.Namespace) -> bool:
             for one in held(plan, done, where):
                 file.write(one.line() + "\n")
                 file.flush()
-                if isinstance(one, Absence) and not one.reason.startswith(("not installed", "does no more", "there was no time")):
+                if isinstance(one, Absence) and not one.reason.startswith(_NO_FAILURES):
                     failed = True
                     where(f"{one.key.contestant}: {one.reason}\n")
         file.write(COMPLETE + "\n")

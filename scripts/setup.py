@@ -1,6 +1,7 @@
 """Make a fresh checkout ready: Debian packages that are missing, a virtual environment with what an extra needs.
 
-Standard library alone, Python 3.11: `setup.py packages`, `setup.py venv EXTRA`. What is ready already costs nothing.
+Standard library alone, Python 3.11: `setup.py packages`, `setup.py venv EXTRA`, `setup.py peers`. What is ready already costs
+nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "vipnet-ready.json"
 INCLUDED = {"dev": ["all", "testing"]}
 """Which extras an extra brings along."""
+
+NEUTRON = ROOT / "build" / "neutron"
+"""Where Neutron is, with which vipnet is measured beside: it wants a hundred packages, none of which vipnet needs."""
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -65,8 +69,10 @@ def main(arguments: Sequence[str]) -> int:
                 return packages(PROGRAMS | TEST_PROGRAMS)
             case ["venv", extra]:
                 return venv(extra)
+            case ["peers"]:
+                return peers()
             case _:
-                return _refuse("usage: setup.py packages [test] | setup.py venv EXTRA")
+                return _refuse("usage: setup.py packages [test] | setup.py venv EXTRA | setup.py peers")
     except KeyboardInterrupt:
         return _refuse("setup interrupted")
     except subprocess.CalledProcessError as error:
@@ -140,11 +146,41 @@ def venv(extra: str) -> int:
         if not _works():
             _say(f"making {VENV}")
             _patiently([sys.executable, "-m", "venv", "--clear", str(VENV)])
-        python = str(VENV / "bin" / "python")
-        _patiently([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{ROOT}[{extra}]"])
+        _pip(VENV, f"{ROOT}[{extra}]", "-e")
         ready = sorted({extra, *INCLUDED.get(extra, []), *_ready()})
         STAMP.write_text(json.dumps({**_identity(), "extras": " ".join(ready)}))
     return 0
+
+
+def peers() -> int:
+    """Install what benchmarks measure beside vipnet and is not in an extra of every checkout, as far as that can be done here.
+
+    python-iptables is compiled, which takes gcc and Python's headers: without them it is left out. Neutron has an environment of
+    its own.
+    """
+    with locked(ROOT / "pyproject.toml"):
+        if not _runs(VENV, "import iptc"):
+            try:
+                _pip(VENV, f"{ROOT}[bench-iptables]", "-e")
+            except subprocess.CalledProcessError:
+                _say("python-iptables was not built (it needs gcc and python3-dev): benchmarks will say that it is missing")
+        if not _runs(NEUTRON, "import neutron.agent.linux.iptables_manager"):
+            _say(f"making {NEUTRON} (a minute)")
+            _patiently([sys.executable, "-m", "venv", "--clear", str(NEUTRON)])
+            _pip(NEUTRON, "neutron")
+    return 0
+
+
+def _pip(environment: Path, wanted: str, *options: str) -> None:
+    python = str(environment / "bin" / "python")
+    _patiently([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *options, wanted])
+
+
+def _runs(environment: Path, code: str) -> bool:
+    """Whether an environment's Python is there and carries out some code."""
+    python = environment / "bin" / "python"
+    command = [python, "-W", "ignore", "-c", code]
+    return python.exists() and subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def _ready() -> list[str]:
@@ -163,9 +199,7 @@ def _identity() -> dict[str, str]:
 
 def _works() -> bool:
     """Whether the environment's Python starts, is new enough and has pip."""
-    python = VENV / "bin" / "python"
-    test = "import sys, pip; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)"
-    return python.exists() and subprocess.run([python, "-c", test], capture_output=True, check=False).returncode == 0  # noqa: S603
+    return _runs(VENV, "import sys, pip; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)")
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
+from runner.catalogue_iptables import of_iptables
 from runner.scenario import Contestant, Profile, Scenario, Share
 
 __all__ = ["SCENARIOS"]
@@ -27,10 +29,25 @@ def _nft(name: str, worker: str, *, most: int | None = None, **options: str) -> 
     return Contestant(name=name, worker=where, programs=("nft",), modules=("pyroute2",), most=most, options=options)
 
 
+def _nft_peer(name: str, worker: str, *, modules: tuple[str, ...] = (), cannot: str = "", **options: str) -> Contestant:
+    made = _nft(name, worker)
+    where = f"runner.peers_nftables:{worker}"
+    return replace(made, worker=where, modules=(*made.modules, *modules), cannot=cannot, options=options)
+
+
+_LIBRARY: Final = ("nftables",)
+_NO_LIMITS: Final = "what libnftables 1.0.6 is told in JSON of an element's limit it passes over, and answers that all is well"
+
+
 def _ovs(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
     programs, modules = ("ovs-vswitchd", "ovs-ofctl"), ("ovs", "pyroute2")
     where = f"runner.on_ovs:{worker}"
     return Contestant(name=name, worker=where, programs=programs, modules=modules, most=most, options=options)
+
+
+def _osken(worker: str) -> Contestant:
+    made = replace(_ovs("os-ken", worker), worker=f"runner.peers_ovs:{worker}", most=10 * _K, quick=_K)
+    return replace(made, modules=(*made.modules, "os_ken"))
 
 
 def _pure(name: str, worker: str, *, modules: tuple[str, ...] = (), most: int | None = None, **options: str) -> Contestant:
@@ -66,7 +83,13 @@ _NFTABLES: Final = (
         about="so many EIPs, each with a limit and two counters, in one transaction into the empty rules of a router",
         unit="ms",
         per="all of them",
-        contestants=(_nft("vipnet", "Program"), _nft("floor", "RawProgram"), _nft("nft -f", "NftProgram")),
+        contestants=(
+            _nft("vipnet", "Program"),
+            _nft("floor", "RawProgram"),
+            _nft("nft -f", "NftProgram"),
+            replace(_nft_peer("libnftables", "LibraryProgram", modules=_LIBRARY), most=100 * _K),
+            replace(_nft_peer("pyroute2", "NetlinkProgram"), most=10 * _K, quick=_K),
+        ),
         shares=_UP_TO_1M,
         reference="floor",
         goals={"floor": 2, "nft -f": 1 / 3},
@@ -77,7 +100,16 @@ _NFTABLES: Final = (
         about="one EIP more where so many are",
         unit="us",
         per="an EIP",
-        contestants=(_nft("vipnet", "Change"), _nft("floor", "RawChange"), _nft("nft -f -", "NftChange")),
+        contestants=(
+            _nft("vipnet", "Change"),
+            _nft("floor", "RawChange"),
+            _nft("nft -f -", "NftChange"),
+            _nft_peer("libnftables", "LibraryChange", modules=_LIBRARY),
+            _nft_peer("libnftables, JSON", "LibraryChange", modules=_LIBRARY, cannot=_NO_LIMITS),
+            replace(_nft_peer("nft add element, one call", "WordsChange", calls="one"), quick=_K),
+            replace(_nft_peer("nft add element, a call a set", "WordsChange", calls="each"), quick=_K),
+            replace(_nft_peer("pyroute2", "NetlinkChange"), quick=_K),
+        ),
         shares=_UP_TO_1M,
         reference="floor",
         goals={"floor": 5},
@@ -123,6 +155,7 @@ _OVS: Final = (
             _ovs("floor", "RawProgram"),
             _ovs("ovs-ofctl --bundle add-flows", "OfctlProgram", bundle="yes"),
             _ovs("ovs-ofctl add-flows", "OfctlProgram", bundle="no", most=10 * _K),
+            _osken("OskenProgram"),
         ),
         shares=_UP_TO_100K,
         reference="floor",
@@ -134,7 +167,12 @@ _OVS: Final = (
         about="one EIP more where so many are",
         unit="us",
         per="an EIP",
-        contestants=(_ovs("vipnet", "Change"), _ovs("floor", "RawChange"), _ovs("ovs-ofctl --bundle", "OfctlChange")),
+        contestants=(
+            _ovs("vipnet", "Change"),
+            _ovs("floor", "RawChange"),
+            _ovs("ovs-ofctl --bundle", "OfctlChange"),
+            _osken("OskenChange"),
+        ),
         shares=_UP_TO_100K,
         reference="floor",
         goals={"ovs-ofctl --bundle": 1 / 30},
@@ -158,55 +196,6 @@ _OVS: Final = (
         shares=_UP_TO_100K,
     ),
 )
-
-
-
-def _ipt(name: str, worker: str, variant: str, *, most: int | None = None, modules: tuple[str, ...] = ()) -> Contestant:
-    programs = (f"iptables-{variant}-restore", "ebtables-nft")
-    where, options = f"runner.on_iptables:{worker}", {"variant": variant}
-    return Contestant(name=name, worker=where, programs=programs, modules=("pyroute2", *modules), most=most, options=options)
-
-
-def _iptables(variant: str) -> tuple[Scenario, ...]:
-    peer = (_ipt("python-iptables", "PythonIptables", variant, modules=("iptc",)),) if variant == "legacy" else ()
-    return (
-        Scenario(
-            name="program",
-            group=f"iptables-{variant}",
-            about="so many EIPs, each with a limit and two counters, into a router without any",
-            unit="ms",
-            per="all of them",
-            contestants=(_ipt("vipnet", "Program", variant), _ipt("iptables-restore", "Restore", variant)),
-            shares=_UP_TO_100K,
-            reference="iptables-restore",
-            goals={"iptables-restore": 1.3},
-        ),
-        Scenario(
-            name="change",
-            group=f"iptables-{variant}",
-            about="one EIP more where so many are, eight rules; the others do less: a line in two tables, or one rule",
-            unit="ms",
-            per="an EIP",
-            contestants=(
-                _ipt("vipnet", "Change", variant),
-                _ipt("iptables-restore, a line", "RestoreLine", variant),
-                _ipt("iptables -A, a rule", "Append", variant),
-                *peer,
-            ),
-            shares=_UP_TO_100K,
-            reference="iptables-restore, a line",
-            goals={"iptables-restore, a line": 1.2},
-        ),
-        Scenario(
-            name="audit",
-            group=f"iptables-{variant}",
-            about="everything read and compared",
-            unit="us",
-            per="an EIP",
-            contestants=(_ipt("vipnet", "Audit", variant),),
-            shares=_UP_TO_100K,
-        ),
-    )
 
 
 def _flow(name: str, by: str, *, most: int | None = None) -> Contestant:
@@ -314,7 +303,8 @@ _PURE: Final = (
     ),
 )
 
-_EVERYTHING: Final = (*_PURE, *_NFTABLES, *_iptables("nft"), *_iptables("legacy"), *_OVS, *_PACKETS, *_FAILOVERS)
+_IPTABLES: Final = (*of_iptables("nft", _UP_TO_100K), *of_iptables("legacy", _UP_TO_100K))
+_EVERYTHING: Final = (*_PURE, *_NFTABLES, *_IPTABLES, *_OVS, *_PACKETS, *_FAILOVERS)
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {one.id: one for one in _EVERYTHING}
 """By what they are called on the command line."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -17,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from runner.presence import absence
 from runner.records import Absence, Key, Record
 from runner.scenario import Contestant, Scenario
 
-__all__ = ["Plan", "absence", "held"]
+__all__ = ["Plan", "held"]
 
 _HERE: Final = Path(__file__).resolve().parent.parent
 _CLEAN: Final = 60.0
@@ -103,15 +102,6 @@ class _Process:
         return self.answer()
 
 
-def absence(contestant: Contestant, scale: int) -> str:
-    """Why a contestant takes no part; "": it does."""
-    if contestant.most is not None and scale > contestant.most:
-        return f"does no more than {contestant.most}"
-    programs = [name for name in contestant.programs if shutil.which(name) is None]
-    modules = [name for name in contestant.modules if importlib.util.find_spec(name) is None]
-    return f"not installed: {', '.join((*programs, *modules))}" if programs or modules else ""
-
-
 def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str) -> Iterator[Record | Absence]:
     """Hold a contest, and yield each record when it is known; contestants that are `done` already take no part again.
 
@@ -126,6 +116,9 @@ def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str)
                 continue
             if reason := absence(contestant, plan.scale):
                 yield Absence(key=key, reason=reason)
+                continue
+            if time.monotonic() > plan.until:
+                yield Absence(key=key, reason="there was no time to begin")
                 continue
             process = stack.enter_context(_Process(plan, contestant))
             tell(f"{contestant.name} gets ready")

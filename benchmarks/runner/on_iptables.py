@@ -1,20 +1,18 @@
-"""Contestants of iptables, in either variant (option `variant`): vipnet, the restore programs, `iptables -A`, python-iptables."""
+"""Contestants of iptables, in either variant (option `variant`): vipnet and the restore programs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib import import_module
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from bench_iptables import IptablesScene
 
 from runner.worker import Worker
-from vipnet_kernel.namespaces import entered
 
-__all__ = ["Append", "Audit", "Change", "Program", "PythonIptables", "Restore", "RestoreLine"]
+__all__ = ["Audit", "Change", "Program", "Restore", "RestoreLine"]
 
 _CHANGES: Final = 5
 _RULES_EACH: Final = 7
@@ -101,71 +99,23 @@ class Change(_InScene):
         return took
 
 
-class _Beside(_InScene):
-    """Adds lines to a chain of its own beside vipnet's, in the nat table."""
+class RestoreLine(_InScene):
+    """The restore program with one line in each of the two tables that an EIP has rules in, in a chain of its own."""
 
     def prepare(self) -> None:
         self.scene.run(f"iptables-{self.options['variant']}", "-w", "-t", "nat", "-N", "BENCH")
-        self.numbers = iter(range(1 << 16))
-
-    def line(self) -> str:
-        """The next line."""
-        number = next(self.numbers)
-        return f"-A BENCH -d 198.51.{number >> 8}.{number & 255}/32 -j DNAT --to-destination 10.0.0.9"
-
-
-class RestoreLine(_Beside):
-    """The restore program with one line in each of the two tables that an EIP has rules in."""
+        self._numbers = iter(range(1 << 16))
 
     def once(self) -> Sequence[float]:
         return [self._one() for _ in range(_CHANGES)]
 
     def _one(self) -> float:
-        text = f"*nat\n{self.line()}\nCOMMIT\n*mangle\n-A INPUT -d 198.51.100.1/32\nCOMMIT\n"
+        number = next(self._numbers)
+        line = f"-A BENCH -d 198.51.{number >> 8}.{number & 255}/32 -j DNAT --to-destination 10.0.0.9"
+        text = f"*nat\n{line}\nCOMMIT\n*mangle\n-A INPUT -d 198.51.100.1/32\nCOMMIT\n"
         begun = time.perf_counter()
         self.scene.restore(text, "--noflush")
         return time.perf_counter() - begun
-
-
-class Append(_Beside):
-    """`iptables -A`, one rule of those that an EIP takes."""
-
-    def once(self) -> Sequence[float]:
-        return [self._one() for _ in range(_CHANGES)]
-
-    def _one(self) -> float:
-        words = [f"iptables-{self.options['variant']}", "-w", "-t", "nat", *self.line().split()]
-        begun = time.perf_counter()
-        self.scene.run(*words)
-        return time.perf_counter() - begun
-
-
-class PythonIptables(_Beside):
-    """python-iptables (legacy alone): one rule of those that an EIP takes, with a handle of this namespace."""
-
-    def prepare(self) -> None:
-        super().prepare()
-        self._iptc: Any = import_module("iptc")
-
-    def once(self) -> Sequence[float]:
-        with entered(self.scene.router):
-            return [self._one() for _ in range(_CHANGES)]
-
-    def _one(self) -> float:
-        iptc, address = self._iptc, self.line().split()[3]
-        begun = time.perf_counter()
-        table = iptc.Table(iptc.Table.NAT)
-        table.refresh()  # it is one for the whole process, of whatever namespace it saw last
-        rule = iptc.Rule()
-        rule.dst = address
-        rule.create_target("DNAT").to_destination = "10.0.0.9"
-        iptc.Chain(table, "BENCH").append_rule(rule)
-        return time.perf_counter() - begun
-
-    def check(self) -> str:
-        there = self.scene.saved().count("-A BENCH")
-        assert there >= _CHANGES, f"{there} rules"
-        return f"{there} rules of its own"
 
 
 class Audit(_InScene):

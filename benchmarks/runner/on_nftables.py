@@ -6,7 +6,7 @@ import socket
 import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -18,7 +18,7 @@ from raw_netfilter import element_count, linked, replay, unconditional
 from runner.worker import Worker
 from vipnet_nftables.entries import NativeEntry
 
-__all__ = ["Audit", "Change", "Churn", "NftChange", "NftProgram", "Program", "RawChange", "RawProgram", "Unchanged"]
+__all__ = ["Audit", "Change", "Churn", "NftChange", "NftProgram", "Program", "RawChange", "RawProgram", "Unchanged", "timed"]
 
 _CHANGES: Final = 25
 _ELEMENTS_EACH: Final = 9
@@ -33,17 +33,22 @@ class _InScene(Worker):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            self.stack = stack
             self.scene = stack.enter_context(Scene())
             self.mapped = self.scene.backend.compile(self.scene.mappings(0, self.scale)) if self.filled else {}
             self.scene.program(self.mapped)
             if self.filled:
                 self.scene.reopen()
                 self.scene.backend.read()
+            self.prepare()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def prepare(self) -> None:
+        """Get ready in the scene; what is put on `stack` ends before it."""
 
     def check(self) -> str:
         found = element_count(self.scene.router)
@@ -60,6 +65,7 @@ class _Anew(Worker):
         with Scene() as scene:
             took = self.program(scene)
             self.found = element_count(scene.router)
+            installed(scene, scene.backend.compile(scene.mappings(self.scale - 1, self.scale)))
         return [took]
 
     @abstractmethod
@@ -104,9 +110,11 @@ class NftProgram(_Anew):
             entries = scene.backend.compile(scene.mappings(0, self.scale))
             file.write(declared(scene.router, self.scale) + grouped(in_words(entries.values())))
             file.flush()
-            begun = time.perf_counter()
-            nft(scene.router, "-f", file.name)
-            return time.perf_counter() - begun
+            return self.load(scene.router, file.name)
+
+    def load(self, router: str, path: str) -> float:
+        """Have a file carried out; the seconds that it took."""
+        return timed(lambda: nft(router, "-f", path))
 
 
 class Change(_InScene):
@@ -128,12 +136,10 @@ class Change(_InScene):
 class RawChange(_InScene):
     """The kernel with the bytes that vipnet sends for one EIP more."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self._numbers = range(self.scale, self.scale + _CHANGES)
         self._sent = list(map(self._bytes_of, self._numbers))
-        self._link: socket.socket = self._stack.enter_context(linked(self.scene.router))
-        return self
+        self._link: socket.socket = self.stack.enter_context(linked(self.scene.router))
 
     def once(self) -> Sequence[float]:
         return [self._one(number, sent) for number, sent in zip(self._numbers, self._sent, strict=True)]
@@ -154,18 +160,23 @@ class RawChange(_InScene):
 
 
 class NftChange(_InScene):
-    """`nft -f -` with the elements of one EIP more."""
+    """`nft -f -` with the elements of one EIP more. What it has put in is looked for by key each time."""
+
+    changes = 5
 
     def once(self) -> Sequence[float]:
-        return [self._one(number) for number in range(self.scale, self.scale + 5)]
+        return [self._one(number) for number in range(self.scale, self.scale + self.changes)]
+
+    def work(self, entries: Collection[NativeEntry]) -> Callable[[], object]:
+        """Get ready to add entries, and return what does it."""
+        text = grouped(in_words(entries))
+        return lambda: nft(self.scene.router, "-f", "-", text=text)
 
     def _one(self, number: int) -> float:
-        words = in_words(self.scene.backend.compile(self.scene.mappings(number, number + 1)).values())
-        text = grouped(words)
-        begun = time.perf_counter()
-        nft(self.scene.router, "-f", "-", text=text)
-        took = time.perf_counter() - begun
-        nft(self.scene.router, "-f", "-", text=grouped(without_state(words), "delete"))
+        entries = self.scene.backend.compile(self.scene.mappings(number, number + 1))
+        took = timed(self.work(entries.values()))
+        installed(self.scene, entries)
+        nft(self.scene.router, "-f", "-", text=grouped(without_state(in_words(entries.values())), "delete"))
         return took
 
 
@@ -176,7 +187,7 @@ class Churn(_InScene):
         backend, scene, count = self.scene.backend, self.scene, min(100, self.scale)
         gone, come = (backend.compile(scene.mappings(first, first + count)) for first in (0, self.scale))
         if self.options["together"] == "yes":
-            took = _timed(lambda: scene.carry_out(scene.steps(gone, come)))
+            took = timed(lambda: scene.carry_out(scene.steps(gone, come)))
         else:
             took = sum(self._moved(number) for number in range(count))
         scene.carry_out(scene.steps(come, gone))
@@ -185,14 +196,14 @@ class Churn(_InScene):
     def _moved(self, number: int) -> float:
         scene, other = self.scene, self.scale + number
         old, new = (scene.backend.compile(scene.mappings(first, first + 1)) for first in (number, other))
-        return _timed(lambda: scene.carry_out(scene.steps(old, new)))
+        return timed(lambda: scene.carry_out(scene.steps(old, new)))
 
 
 class Unchanged(_InScene):
     """Whether anything has changed, where nothing has."""
 
     def once(self) -> Sequence[float]:
-        return [_timed(self.scene.backend.changed) for _ in range(20)]
+        return [timed(self.scene.backend.changed) for _ in range(20)]
 
 
 class Audit(_InScene):
@@ -200,12 +211,17 @@ class Audit(_InScene):
 
     def once(self) -> Sequence[float]:
         expected: dict[str, NativeEntry] = self.mapped
-        return [_timed(lambda: self.scene.backend.audit(expected)) / (_ELEMENTS_EACH * self.scale)]
+        return [timed(lambda: self.scene.backend.audit(expected)) / (_ELEMENTS_EACH * self.scale)]
 
 
-def _timed(work: Callable[[], object]) -> float:
+def installed(scene: Scene, entries: Mapping[str, NativeEntry]) -> None:
+    """Look for entries by key. Raises AssertionError where one is missing, or has another limit than it should."""
+    found = scene.backend.evidence([*entries.values()])
+    assert {finding.state for finding in found.values()} == {"installed"}, found
+
+
+def timed(work: Callable[[], object]) -> float:
+    """The seconds that something takes."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
-
-

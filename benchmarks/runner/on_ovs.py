@@ -12,6 +12,7 @@ from typing import Final, Self
 from ovs_switch import Scene, replay, text_of
 
 from runner.worker import Worker
+from vipnet.intents import Intent
 from vipnet.plan import TargetPlan, diff
 from vipnet_ovs.entries import Entry
 from vipnet_ovs.flows import Flow
@@ -29,14 +30,19 @@ class _InScene(Worker):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            self.stack = stack
             self.scene = stack.enter_context(Scene())
             if self.filled:
                 self.program()
+            self.prepare()
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    def prepare(self) -> None:
+        """Get ready in the scene; what is put on `stack` ends before it."""
 
     def program(self) -> bytes:
         """Have vipnet program all EIPs; what it sent."""
@@ -87,11 +93,9 @@ class Program(_Anew):
 class RawProgram(_Anew):
     """The switch with the bytes that vipnet sent."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self._sent = self.program()
         self._is_full = True
-        return self
 
     def work(self) -> float:
         begun = time.perf_counter()
@@ -102,17 +106,15 @@ class RawProgram(_Anew):
 class OfctlProgram(_Anew):
     """`ovs-ofctl add-flows` of a file with the same flows, but for meters; option `bundle`."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self.program()
-        self._lines = text_of(self.scene.ofctl("dump-flows", "--no-stats"))
+        self.lines = text_of(self.scene.ofctl("dump-flows", "--no-stats"))
         self._is_full = True
-        return self
 
     def work(self) -> float:
         options = ["--bundle"] if self.options["bundle"] == "yes" else []
         begun = time.perf_counter()
-        self.scene.ofctl(*options, "add-flows", text=self._lines)
+        self.scene.ofctl(*options, "add-flows", text=self.lines)
         return time.perf_counter() - begun
 
 
@@ -124,9 +126,12 @@ class Change(_InScene):
 
     def step(self, number: int) -> TargetPlan[Entry]:
         """What is to be done for one more."""
-        (intent,) = self.scene.mappings(1, first=self.scale + 10 * number + 1)
-        (step,) = self.scene.backend.steps(diff({}, self.scene.backend.compile([intent])))
+        (step,) = self.scene.backend.steps(diff({}, self.scene.backend.compile(self.mapping(number))))
         return step
+
+    def mapping(self, number: int) -> list[Intent]:
+        """One more, without a limit."""
+        return self.scene.mappings(1, first=self.scale + 10 * number + 1)
 
     def one(self, step: TargetPlan[Entry]) -> float:
         """Do it; the seconds that it took."""
@@ -170,10 +175,8 @@ class OfctlChange(Change):
 class Unchanged(_InScene):
     """Whether anything has changed, where nothing has."""
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def prepare(self) -> None:
         self.scene.backend.read()
-        return self
 
     def once(self) -> Sequence[float]:
         samples: list[float] = []

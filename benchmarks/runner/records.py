@@ -8,7 +8,9 @@ import platform
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -40,6 +42,8 @@ _VERSIONS: Final = {
     "keepalived": ["keepalived", "--version"],
     "nginx": ["nginx", "-v"],
 }
+
+_PACKAGES: Final = ("pyroute2", "pip-nftables", "os-ken", "python-iptables", "netaddr")
 
 
 def undisturbed(samples: Iterable[float]) -> float:
@@ -192,3 +196,6 @@ def _tools() -> Iterator[tuple[str, str]]:
         except (OSError, subprocess.TimeoutExpired):
             continue
         yield name, (done.stdout or done.stderr).splitlines()[0].strip()
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 __all__ = ["PROFILES", "Contestant", "Profile", "Scenario", "Share"]
@@ -16,17 +16,25 @@ PROFILES: Final[tuple[Profile, ...]] = ("quick", "full")
 class Contestant:
     """Who does the work of a scenario: `worker` is "module:class", a `runner.worker.Worker`.
 
-    `most` is the largest scale that it does.
+    `most` is the largest scale that it does, `quick` that of the quick profile if it is another one.
 
-    `programs` and `modules` are what must be installed for it; if they are not, it is named as missing.
+    `programs` and `modules` are what must be installed for it, `environment` is a virtual environment below build/ that it needs;
+    if they are not there, it is named as missing. `cannot`: why it does not do this work at all, though one would expect it here.
     """
 
     name: str
     worker: str
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    environment: str = ""
     most: int | None = None
+    quick: int | None = None
+    cannot: str = ""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def within(self, profile: Profile) -> Contestant:
+        """Itself, as it takes part in a profile."""
+        return self if profile == "full" or self.quick is None else replace(self, most=self.quick)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from runner.catalogue import SCENARIOS
+from runner.contest import Plan, held
+from runner.presence import absence
+from runner.records import Absence, Record
 
 pytestmark = pytest.mark.root
 
@@ -60,3 +64,25 @@ def test_every_part_of_iptables_has_figures(variant: str) -> None:
     assert len(ratios) == 3
     assert all(variant in row["what"] for row in rows)
     assert _spaces() == before
+
+
+_GROUPS = ("nftables", "iptables-nft", "iptables-legacy", "ovs")
+_SHARED = [f"{group}.{name}" for group in _GROUPS for name in ("program", "change")]
+_OTHERS = ("peers_", "reading_", ":RestoreLine")
+
+
+@pytest.mark.parametrize("id", [*_SHARED, "iptables-nft.read", "iptables-legacy.read"])
+def test_peers_do_the_work_or_are_named(id: str) -> None:
+    """Each reads back what it did, and who did less fails; who is not installed is no failure, and is named."""
+    before, scenario = _spaces(), SCENARIOS[id]
+    some = [one for one in scenario.contestants if any(word in one.worker for word in _OTHERS)]
+    plan = Plan(scenario=scenario, scale=20, contestants=some, rounds=1, seed=1, until=time.monotonic() + 100)
+    found = list(held(plan, ()))
+    missing = {one.name: reason for one in some if (reason := absence(one, 20))}
+    assert {one.key.contestant: one.reason for one in found if isinstance(one, Absence)} == missing
+    checked = {one.key.contestant: one.checked for one in found if isinstance(one, Record)}
+    assert {*checked} == {one.name for one in some} - {*missing}
+    assert all(checked.values())
+    assert _spaces() <= before
+    if away := [f"{name}: {reason}" for name, reason in missing.items() if reason.startswith("not installed")]:
+        pytest.skip(f"tried: {', '.join(checked) or 'nobody'}; {'; '.join(away)}")

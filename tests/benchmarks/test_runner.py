@@ -90,16 +90,51 @@ def test_who_fails_is_named_and_the_others_go_on(tmp_path: Path, worker: str, re
 def test_who_is_not_installed_or_not_meant_for_it_is_named() -> None:
     absent = replace(_contestant("a"), programs=("no-such-program",), modules=("no_such_module",))
     small = replace(_contestant("b"), most=9)
-    found = _held(_scenario(absent, small))
+    unable = replace(_contestant("c"), cannot="it has no hands")
+    elsewhere = replace(_contestant("d"), environment="no-such-environment")
+    found = _held(_scenario(absent, small, unable, elsewhere))
     assert [one.reason for one in found if isinstance(one, Absence)] == [
         "not installed: no-such-program, no_such_module",
         "does no more than 9",
+        "cannot: it has no hands",
+        "not installed: no-such-environment",
     ]
+
+
+def test_it_is_said_how_to_get_who_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def nothing(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr("shutil.which", nothing)
+    monkeypatch.setattr("importlib.util.find_spec", nothing)
+    assert program.main(["--only", "nftables.change,ovs.change,iptables-legacy.change", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert "    nft -f - (not installed: nft, pyroute2 (apt-get install nftables; pip install 'vipnet[bench]'))\n" in said
+    assert "os-ken (not installed: ovs-vswitchd, ovs-ofctl, ovs, pyroute2, os_ken (apt-get install openvswitch-switch; " in said
+    assert "python-iptables (not installed: iptables-legacy-restore, ebtables-nft, pyroute2, iptc (apt-get" in said
+    assert "make bench-peers))" in said
+
+
+def test_a_peer_may_do_less_in_the_quick_profile() -> None:
+    one = replace(_contestant("a"), most=100, quick=10)
+    assert [one.within(profile).most for profile in PROFILES] == [10, 100]
+    assert [_contestant("b").within(profile).most for profile in PROFILES] == [None, None]
+
+
+def test_a_peer_that_nobody_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.main(["--peer", "nobody", "--list"])
+    assert "nobody; there are Neutron IptablesManager; " in capsys.readouterr().err
 
 
 def test_no_round_begins_when_the_time_is_over(tmp_path: Path) -> None:
     found = _held(_scenario(_contestant("a", notes=str(tmp_path / "notes"))), rounds=1_000_000, seconds=3)
     assert 0 < sum(isinstance(one, Record) for one in found) < 1_000_000
+
+
+def test_nobody_begins_when_the_time_is_over(tmp_path: Path) -> None:
+    found = _held(_scenario(_contestant("a", notes=str(tmp_path / "notes"))), seconds=-1)
+    assert [one.reason for one in found if isinstance(one, Absence)] == ["there was no time to begin"]
 
 
 def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

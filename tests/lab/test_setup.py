@@ -126,6 +126,35 @@ def test_a_stamp_is_of_one_checkout_and_one_pyproject(monkeypatch: pytest.Monkey
     assert [command[-1] for command in commands] == [f"{tmp_path}[dev]", f"{tmp_path}[all]", f"{tmp_path}[dev]"]
 
 
+def test_a_peer_that_does_not_build_is_left_out_and_the_others_come(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    commands: list[list[str]] = []
+
+    def never(_environment: Path, _code: str) -> bool:
+        return False
+
+    def always(_environment: Path, _code: str) -> bool:
+        return True
+
+    def run(command: list[str]) -> None:
+        commands.append(command)
+        if command[-1].endswith("[bench-iptables]"):
+            raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(setup, "ROOT", tmp_path)
+    monkeypatch.setattr(setup, "NEUTRON", tmp_path / "neutron")
+    monkeypatch.setattr(setup, "_runs", never)
+    monkeypatch.setattr(setup, "_patiently", run)
+    assert setup.main(["peers"]) == 0
+    assert [command[-1] for command in commands] == [f"{tmp_path}[bench-iptables]", str(tmp_path / "neutron"), "neutron"]
+    assert "python-iptables was not built" in capsys.readouterr().out
+    monkeypatch.setattr(setup, "_runs", always)
+    assert setup.main(["peers"]) == 0
+    assert len(commands) == 3
+
+
 @pytest.mark.root
 @pytest.mark.long
 @pytest.mark.timeout(600)
