@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,8 +42,11 @@ PROGRAMS = {
 }
 """Programs that the demo and the tests start, and the Debian package of each."""
 
-TEST_PROGRAMS = {"chromium": "chromium"}
-"""Programs that the tests alone start."""
+TEST_PROGRAMS = {"chromium": "chromium", "gcc": "gcc"}
+"""Programs that the tests alone start, and what python-iptables, which they use, is compiled with."""
+
+HEADERS = {"/usr/include/stdio.h": "libc6-dev", f"{sysconfig.get_path('include')}/Python.h": "python3-dev"}
+"""What else that takes."""
 
 UNITS = {
     "nginx-light": "nginx.service",
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
             case ["packages"]:
                 return packages(PROGRAMS)
             case ["packages", "test"]:
-                return packages(PROGRAMS | TEST_PROGRAMS)
+                return packages(PROGRAMS | TEST_PROGRAMS, HEADERS)
             case ["venv", extra]:
                 return venv(extra)
             case ["peers"]:
@@ -79,9 +83,9 @@ def main(arguments: Sequence[str]) -> int:
         return _refuse(f"setup: {' '.join(map(str, error.cmd[:3]))} … exited {error.returncode}")
 
 
-def packages(programs: Mapping[str, str]) -> int:
+def packages(programs: Mapping[str, str], files: Mapping[str, str] | None = None) -> int:
     """Install the Debian packages that are missing; on a terminal after asking, else straight away."""
-    needed = missing_packages(programs)
+    needed = missing_packages(programs, files)
     if not needed:
         return 0
     if not Path(APT_GET).exists():
@@ -91,14 +95,15 @@ def packages(programs: Mapping[str, str]) -> int:
     if not _agreed(needed):
         return _refuse(f"not installed: {' '.join(needed)}")
     install(needed)
-    still = missing_packages(programs)
+    still = missing_packages(programs, files)
     return _refuse(f"apt-get installed these, but their programs are not there: {' '.join(still)}") if still else 0
 
 
-def missing_packages(programs: Mapping[str, str]) -> list[str]:
-    """Return the Debian packages whose program is not there."""
+def missing_packages(programs: Mapping[str, str], files: Mapping[str, str] | None = None) -> list[str]:
+    """Return the Debian packages whose program, or whose file, is not there."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     needed = [package for program, package in programs.items() if shutil.which(program, path=path) is None]
+    needed += [package for file, package in (files or {}).items() if not Path(file).exists()]
     # Debian's own Python brings no pip for new environments unless asked to
     return needed if importlib.util.find_spec("ensurepip") or _works() else [*needed, "python3-venv"]
 
