@@ -79,8 +79,9 @@ class Plane:
     def work(self, base: Topology, draft: Draft) -> Work:
         """What a draft over `base` means for the data plane. Raises DataplaneError for what the backend cannot keep."""
         self._progress("working out the change")
-        changes, strict = draft.topology.changes(), not draft.sets_aside
-        return change_work(self.backend, self._config, base, draft.topology, changes, strict=strict)
+        with uncollected():
+            changes, strict = draft.topology.changes(), not draft.sets_aside
+            return change_work(self.backend, self._config, base, draft.topology, changes, strict=strict)
 
     def between(self, base: Topology, topology: Topology, changes: Sequence[Change]) -> Work:
         """What changes that another process has stored mean for the data plane. Raises DataplaneError as `work` does."""
@@ -95,10 +96,11 @@ class Plane:
         steps, last = in_order(self.backend, work.plan)
         found = list(work.aside)
         try:
-            if sets_aside:
-                found += program_what_can(self.backend, steps)
-            else:
-                program(self.backend, steps)
+            with uncollected():
+                if sets_aside:
+                    found += program_what_can(self.backend, steps)
+                else:
+                    program(self.backend, steps)
             self.backend.flush(work.released)
             closing = self._closing(topology, [pending])
         except Refused:

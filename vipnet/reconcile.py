@@ -47,11 +47,12 @@ class Quarantined:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class Refused(Exception):  # noqa: N818 -- carries an answer to the one caller that takes the change back
-    """A target refused entries of a change; everything programmed before has been taken back."""
+    """A target refused entries of a change, for `reasons` by key; everything programmed before has been taken back."""
 
-    reasons: Mapping[str, str]
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__(reasons)
+        self.reasons = reasons
 
 
 @dataclass(frozen=True, slots=True)
