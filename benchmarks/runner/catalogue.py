@@ -5,37 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from runner.scenario import Contestant, Profile, Scenario, Share
+from runner.entrants import ONE as _ONE
+from runner.entrants import UP_TO_1M as _UP_TO_1M
+from runner.entrants import UP_TO_100K as _UP_TO_100K
+from runner.entrants import K as _K
+from runner.entrants import ipt as _ipt
+from runner.entrants import nft as _nft
+from runner.entrants import ovs as _ovs
+from runner.entrants import pure as _pure
+from runner.entrants import shares as _shares
+from runner.scenario import Contestant, Scenario
 
 __all__ = ["SCENARIOS"]
-
-_K: Final = 1_000
-_M: Final = 1_000_000
-
-
-def _shares(quick: tuple[tuple[int, ...], int], full: tuple[tuple[int, ...], int]) -> Mapping[Profile, Share]:
-    return {"quick": Share(*quick), "full": Share(*full)}
-
-
-_UP_TO_100K: Final = _shares(((100, _K, 10 * _K), 3), ((100, _K, 10 * _K, 100 * _K), 5))
-_UP_TO_1M: Final = _shares(((100, _K, 10 * _K), 3), ((100, _K, 10 * _K, 100 * _K, _M), 5))
-_ONE: Final = _shares(((_K,), 5), ((_K, 100 * _K), 10))
-
-
-def _nft(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
-    where = f"runner.on_nftables:{worker}"
-    return Contestant(name=name, worker=where, programs=("nft",), modules=("pyroute2",), most=most, options=options)
-
-
-def _ovs(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
-    programs, modules = ("ovs-vswitchd", "ovs-ofctl"), ("ovs", "pyroute2")
-    where = f"runner.on_ovs:{worker}"
-    return Contestant(name=name, worker=where, programs=programs, modules=modules, most=most, options=options)
-
-
-def _pure(name: str, worker: str, *, modules: tuple[str, ...] = (), most: int | None = None, **options: str) -> Contestant:
-    return Contestant(name=name, worker=f"runner.pure:{worker}", modules=modules, most=most, options=options)
-
 
 def _few(name: str, by: str, direction: str, calls: str) -> Contestant:
     """Who takes milliseconds or more for an address."""
@@ -158,13 +139,6 @@ _OVS: Final = (
         shares=_UP_TO_100K,
     ),
 )
-
-
-
-def _ipt(name: str, worker: str, variant: str, *, most: int | None = None, modules: tuple[str, ...] = ()) -> Contestant:
-    programs = (f"iptables-{variant}-restore", "ebtables-nft")
-    where, options = f"runner.on_iptables:{worker}", {"variant": variant}
-    return Contestant(name=name, worker=where, programs=programs, modules=("pyroute2", *modules), most=most, options=options)
 
 
 def _iptables(variant: str) -> tuple[Scenario, ...]:
