@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -24,13 +24,14 @@ from vipnet.process import run
 from vipnet.testing import Scene as Cloud
 from vipnet.testing import standard_scene
 from vipnet_ovs import OvsBackend
+from vipnet_ovs.entries import Entry
 from vipnet_ovs.flows import Flow
 from vipnet_ovs.pipeline import NUMBERS
 from vipnet_ovs.wire import messages
 from vipnet_ovs.wire.connection import Connection
 from vipnet_ovs.wire.messages import FlowCommand, flow_mod
 
-__all__ = ["Scene", "filled", "os_ken_messages", "replay", "resident", "text_of"]
+__all__ = ["Scene", "filled", "is_bundle", "os_ken_messages", "replay", "resident", "text_of"]
 
 _EIPS, _VIPS = 0x14000001, 0x0A000001
 _EIP, _VIP = "203.0.113.100", "192.168.7.246"
@@ -61,9 +62,10 @@ class Scene:
         self.switch = next(node for node in self._lab.nodes if isinstance(node, LabSwitch))
         self.socket = self.switch.rundir / "vipnet0.mgmt"
         self.backend = OvsBackend(BackendContext(options=options))
+        self._vip = next(one for one in self.cloud.intents() if isinstance(one, VipBinding))
+        self._uplink = next(one for one in standard_scene().intents() if isinstance(one, EipMapping)).uplink
         self.base = self.backend.compile(self.cloud.intents())
-        for step in self.backend.steps(diff({}, self.base)):
-            assert not self.backend.apply(step)
+        self.carry_out(self.steps({}, self.base))
         if servers:
             self._serve()
 
@@ -84,20 +86,29 @@ class Scene:
 
     def mappings(self, count: int, *, first: int = 0) -> list[Intent]:
         """So many EIPs of VPC red, each with a limit, but for the scale of meters: every tenth."""
-        vip = next(one for one in self.cloud.intents() if isinstance(one, VipBinding))
-        uplink = next(one for one in standard_scene().intents() if isinstance(one, EipMapping)).uplink
-        return [
-            EipMapping(
-                eip_id=str(UUID(int=number << 80 | 4 << 76 | 8 << 60)),
-                vpc_id=vip.vpc_id,
-                network_id=vip.network_id,
-                eip=_EIPS + number,
-                vip=_VIPS + number,
-                bandwidth=10 if number % 10 == 0 else None,
-                uplink=uplink,
-            )
-            for number in range(first, first + count)
-        ]
+        return [self.mapped(number) for number in range(first, first + count)]
+
+    def mapped(self, number: int) -> EipMapping:
+        """An EIP by number, to the VIP of that number."""
+        return EipMapping(
+            eip_id=str(UUID(int=number << 80 | 4 << 76 | 8 << 60)),
+            vpc_id=self._vip.vpc_id,
+            network_id=self._vip.network_id,
+            eip=_EIPS + number,
+            vip=_VIPS + number,
+            bandwidth=10 if number % 10 == 0 else None,
+            uplink=self._uplink,
+        )
+
+    def steps(self, before: Mapping[str, Entry], after: Mapping[str, Entry]) -> list[TargetPlan[Entry]]:
+        """What is to be done."""
+        return list(self.backend.steps(diff(before, after)))
+
+    def carry_out(self, steps: Iterable[TargetPlan[Entry]]) -> None:
+        """Do it; nothing may be refused."""
+        for step in steps:
+            refused = self.backend.apply(step)
+            assert not refused, refused
 
     def ofctl(self, *arguments: str, text: str | None = None) -> str:
         """Run ovs-ofctl on the bridge and return what it prints."""
@@ -190,6 +201,11 @@ def replay(path: Path, sent: bytes) -> None:
                 received += stream.recv(1 << 16)
                 answers, received = _cut(received)
                 wanted -= sum(1 for kind, body in answers if kind == messages.Kind.BUNDLE_CONTROL and body[4:6] == b"\0\5")
+
+
+def is_bundle(sent: bytes) -> bool:
+    """Whether bytes that were sent are a change, and not a question."""
+    return _commits(sent) > 0
 
 
 def _commits(sent: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from runner.catalogue_changes import changes
 from runner.entrants import ONE as _ONE
 from runner.entrants import UP_TO_1M as _UP_TO_1M
 from runner.entrants import UP_TO_100K as _UP_TO_100K
@@ -17,6 +18,7 @@ from runner.entrants import shares as _shares
 from runner.scenario import Contestant, Scenario
 
 __all__ = ["SCENARIOS"]
+
 
 def _few(name: str, by: str, direction: str, calls: str) -> Contestant:
     """Who takes milliseconds or more for an address."""
@@ -62,15 +64,6 @@ _NFTABLES: Final = (
         shares=_UP_TO_1M,
         reference="floor",
         goals={"floor": 5},
-    ),
-    Scenario(
-        name="churn",
-        group="nftables",
-        about="a hundred EIPs go and a hundred come, one by one and in one transaction",
-        unit="us",
-        per="an EIP that goes and one that comes",
-        contestants=(_nft("vipnet, one by one", "Churn", together="no"), _nft("vipnet, together", "Churn", together="yes")),
-        shares=_UP_TO_100K,
     ),
     Scenario(
         name="resync",
@@ -288,7 +281,15 @@ _PURE: Final = (
     ),
 )
 
-_EVERYTHING: Final = (*_PURE, *_NFTABLES, *_iptables("nft"), *_iptables("legacy"), *_OVS, *_PACKETS, *_FAILOVERS)
+_EVERYTHING: Final = (
+    *_PURE,
+    *(*_NFTABLES, *changes("nftables")),
+    *(*_iptables("nft"), *changes("iptables-nft")),
+    *(*_iptables("legacy"), *changes("iptables-legacy")),
+    *(*_OVS, *changes("ovs")),
+    *_PACKETS,
+    *_FAILOVERS,
+)
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {one.id: one for one in _EVERYTHING}
 """By what they are called on the command line."""

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib import import_module
-from types import TracebackType
 from typing import Any, Final, Self
 
 from bench_iptables import IptablesScene
 
+from runner.changes import Changing, Churning, Drifting, timed, what_of
+from runner.scenes import InScene
 from runner.worker import Worker
+from vipnet.addresses import format_ip4
+from vipnet.intents import EipMapping
 from vipnet_kernel.namespaces import entered
 
-__all__ = ["Append", "Audit", "Change", "Program", "PythonIptables", "Restore", "RestoreLine"]
+__all__ = ["Append", "Audit", "Change", "Churn", "Drifted", "Program", "PythonIptables", "Restore", "RestoreLine"]
 
 _CHANGES: Final = 5
 _RULES_EACH: Final = 7
 """What one mapped EIP with a limit is: DNAT, SNAT, its uplink, and a limit and a counter each way."""
 
 
-class _InScene(Worker):
+class _InScene(InScene[IptablesScene]):
     """Has a host with a VPC; `filled`: with its EIPs."""
-
-    filled = True
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -38,9 +39,6 @@ class _InScene(Worker):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
     def prepare(self) -> None:
         """Get ready in the scene."""
 
@@ -50,7 +48,7 @@ class _InScene(Worker):
 
     def check(self) -> str:
         found = sum(line.startswith("-A") for line in self.scene.saved().splitlines())
-        assert found >= _RULES_EACH * self.scale, f"{found} rules for {self.scale} EIPs"
+        assert found >= _RULES_EACH * self.expected, f"{found} rules for {self.expected} EIPs"
         return f"{found} rules"
 
 
@@ -85,20 +83,35 @@ class Restore(_InScene):
         return [time.perf_counter() - begun]
 
 
-class Change(_InScene):
-    """vipnet: one EIP more, then it goes again; from the plan to the end of the restore program."""
+class Change(_InScene, Changing[IptablesScene]):
+    """vipnet."""
 
-    def once(self) -> Sequence[float]:
-        return [self._one(number) for number in range(self.scale, self.scale + _CHANGES)]
+    most = _CHANGES
 
-    def _one(self, number: int) -> float:
-        entries = self.scene.backend.compile(self.scene.mappings(number, number + 1))
-        steps = self.scene.steps({}, entries)
-        begun = time.perf_counter()
-        self.scene.carry_out(steps)
-        took = time.perf_counter() - begun
-        self.scene.carry_out(self.scene.steps(entries, {}))
-        return took
+
+class Churn(_InScene, Churning[IptablesScene]):
+    """vipnet."""
+
+
+class Drifted(_InScene, Drifting[IptablesScene]):
+    """vipnet; the restore program deletes the rules that name the EIPs."""
+
+    def lose(self, mappings: Sequence[EipMapping]) -> None:
+        wanted = {f" {format_ip4(ip)}/32 " for one in mappings for ip in (one.eip, one.vip)}
+        text = "".join(_deletions(self.scene.saved().splitlines(), wanted))
+        self.scene.restore(text, "--noflush")
+
+    def check(self) -> str:
+        return f"{super().check()}, {self.whole()}"
+
+
+def _deletions(lines: Iterable[str], wanted: Collection[str]) -> Iterator[str]:
+    """From the lines of tables, a file for the restore program that deletes rules with certain words."""
+    for line in lines:
+        if line.startswith(("*", "COMMIT")):
+            yield f"{line}\n"
+        elif line.startswith("-A") and any(word in f"{line} " for word in wanted):
+            yield f"-D{line.removeprefix('-A')}\n"
 
 
 class _Beside(_InScene):
@@ -115,16 +128,28 @@ class _Beside(_InScene):
 
 
 class RestoreLine(_Beside):
-    """The restore program with one line in each of the two tables that an EIP has rules in."""
+    """The restore program with one line, put in or taken out, or both, in each of the two tables that an EIP has rules in."""
 
     def once(self) -> Sequence[float]:
         return [self._one() for _ in range(_CHANGES)]
 
     def _one(self) -> float:
-        text = f"*nat\n{self.line()}\nCOMMIT\n*mangle\n-A INPUT -d 198.51.100.1/32\nCOMMIT\n"
-        begun = time.perf_counter()
-        self.scene.restore(text, "--noflush")
-        return time.perf_counter() - begun
+        put, taken = _lines(self.line(), "-A INPUT -d 198.51.100.1/32"), ""
+        match what_of(self.options):
+            case "more":
+                pass
+            case "less":
+                put, taken = "", put
+            case "moved":
+                put, taken = _lines(self.line(), "-A INPUT -d 198.51.100.2/32"), put
+        if taken:
+            self.scene.restore(taken, "--noflush")
+        text = taken.replace("-A ", "-D ") + put
+        return timed(lambda: self.scene.restore(text, "--noflush"))
+
+
+def _lines(nat: str, mangle: str) -> str:
+    return f"*nat\n{nat}\nCOMMIT\n*mangle\n{mangle}\nCOMMIT\n"
 
 
 class Append(_Beside):
