@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+from raw_netfilter import element_count
+
 from vipnet.backend import Backend, BackendContext
 from vipnet.intents import (
     EipMapping,
@@ -142,6 +144,10 @@ class Host:
         """Remove the namespaces, and everything in them."""
         for space in (*self.routers(), self.space, self.outside, self.server):
             subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
+
+    def elements(self) -> int:
+        """How many the kernel has, in all sets and maps of vipnet's namespaces."""
+        return sum(map(element_count, (self.space, *self.routers())))
 
     def configuration(self, folder: Path, *, store: str) -> Path:
         """A configuration file for a Controller at work here."""

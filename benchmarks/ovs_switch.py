@@ -31,12 +31,24 @@ from vipnet_ovs.wire import messages
 from vipnet_ovs.wire.connection import Connection
 from vipnet_ovs.wire.messages import FlowCommand, flow_mod
 
-__all__ = ["Scene", "filled", "is_bundle", "os_ken_messages", "replay", "resident", "text_of"]
+__all__ = ["Scene", "SwitchHost", "filled", "is_bundle", "os_ken_messages", "ours", "replay", "resident", "text_of"]
 
 _EIPS, _VIPS = 0x14000001, 0x0A000001
 _EIP, _VIP = "203.0.113.100", "192.168.7.246"
 _TABLES: Final = ("uplink_arp", "public", "hairpin", "leave", "count_out", "arrived")
 """Tables that hold the flows of EIPs."""
+_SOCKET: Final = "vipnet0.mgmt"
+_CONFIG: Final = """
+store = "{store}"
+backend = "ovs"
+[uplinks.pub]
+device = "ext0"
+address = "203.0.113.2/24"
+gateway = "203.0.113.1"
+[backends.ovs]
+namespace = "{namespace}"
+database = "{database}"
+"""
 _WALK: Final = 2000
 _PORT: Final = 7777
 
@@ -60,7 +72,7 @@ class Scene:
 
             self._probe = RealProbe(self._lab, self.cloud)
         self.switch = next(node for node in self._lab.nodes if isinstance(node, LabSwitch))
-        self.socket = self.switch.rundir / "vipnet0.mgmt"
+        self.socket = self.switch.rundir / _SOCKET
         self.backend = OvsBackend(BackendContext(options=options))
         self._vip = next(one for one in self.cloud.intents() if isinstance(one, VipBinding))
         self._uplink = next(one for one in standard_scene().intents() if isinstance(one, EipMapping)).uplink
@@ -167,6 +179,46 @@ class Scene:
         for one in sockets:
             one.close()
         return took / _WALK
+
+
+class SwitchHost:
+    """A lab with a switch alone, for a Controller to program. A context manager."""
+
+    def __init__(self) -> None:
+        self._lab = Lab(prefix="bench")
+        try:
+            self._options = self._lab.options("ovs")
+        except BaseException:
+            self._lab.close()
+            raise
+        self.switch = next(node for node in self._lab.nodes if isinstance(node, LabSwitch))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lab.close()
+
+    def configuration(self, folder: Path, *, store: str) -> Path:
+        """A configuration file for a Controller at work here."""
+        path = folder / "vipnet.toml"
+        path.write_text(_CONFIG.format(store=store, **self._options))
+        return path
+
+    def wipe(self) -> None:
+        """Lose all flows, as by a restart of the switch."""
+        self.switch.kill_vswitchd()
+        self.switch.start_vswitchd()
+
+    def flows(self) -> int:
+        """How many of ours the switch has."""
+        words = ["ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "--no-stats", f"unix:{self.switch.rundir / _SOCKET}"]
+        return ours(run(words, timeout=600).stdout)
+
+
+def ours(dump: str) -> int:
+    """How many flows of a dump carry our mark."""
+    return sum("cookie=0x766e" in line for line in dump.splitlines())
 
 
 def _bound(ip: str) -> socket.socket:

@@ -17,6 +17,10 @@ _FULL_ALONE: Final = shares(((), 2), ((100, K, 10 * K), 5))
 _FULL_TOO: Final = shares(((K,), 3), ((K, 10 * K, 100 * K), 5))
 
 
+_RESTARTED: Final[Mapping[str, tuple[str, str]]] = {"nftables": ("Restart", "nft"), "ovs": ("OvsRestart", "ovs-vswitchd")}
+"""By group, the worker and the program that it needs."""
+
+
 class _Entrant(Protocol):
     def __call__(self, name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant: ...
 
@@ -29,6 +33,7 @@ def changes(group: str) -> tuple[Scenario, ...]:
         _change(group, one, "moved", "an EIP goes from its VIP to another one"),
         _churn(group, one),
         *((_drifted(group, one),) if group != "iptables-legacy" else ()),
+        *(_restarts(group) if group in _RESTARTED else ()),
     )
 
 
@@ -93,4 +98,34 @@ def _drifted(group: str, one: _Entrant) -> Scenario:
         per="all of them",
         contestants=(one("vipnet", "Drifted"),),
         shares=_FEW,
+    )
+
+
+def _restarts(group: str) -> tuple[Scenario, ...]:
+    begins = "a fresh process opens a store of SQLite and makes the data plane what it should be, port security and all"
+    ways = ("whole", "read whole"), ("by-key", "read by key")
+    both = tuple(_begun(group, f"vipnet, {name}", "surviving", how) for how, name in ways)
+    return (
+        _restart(group, "surviving", f"{begins}: all is there", both),
+        _restart(group, "empty", f"{begins}: nothing is there", (_begun(group, "vipnet", "empty", "whole"),)),
+    )
+
+
+def _begun(group: str, name: str, onto: str, how: str) -> Contestant:
+    worker, program = _RESTARTED[group]
+    programs, modules = (program,), ("pyroute2", "ovs")
+    options = {"onto": onto, "how": how}
+    return Contestant(name=name, worker=f"runner.restarts:{worker}", programs=programs, modules=modules, options=options)
+
+
+def _restart(group: str, onto: str, about: str, contestants: tuple[Contestant, ...]) -> Scenario:
+    most = (100 * K,) if group == "nftables" else ()
+    return Scenario(
+        name=f"restart-{onto}",
+        group=group,
+        about=about,
+        unit="s",
+        per="a start, until all is acknowledged",
+        contestants=contestants,
+        shares=shares(((K,), 1), ((K, 10 * K, *most), 3)),
     )

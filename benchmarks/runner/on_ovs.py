@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final, Self
 
-from ovs_switch import Scene, is_bundle, replay, text_of
+from ovs_switch import Scene, is_bundle, ours, replay, text_of
 
 from runner import changes
 from runner.changes import Changing, Churning, Drifting, timed
@@ -52,7 +52,7 @@ class _InScene(InScene[Scene]):
         return b"".join(sent)
 
     def check(self) -> str:
-        found = sum("cookie=0x766e" in line for line in self.scene.ofctl("dump-flows", "--no-stats").splitlines())
+        found = ours(self.scene.ofctl("dump-flows", "--no-stats"))
         assert found >= _FLOWS_EACH * self.expected, f"{found} flows for {self.expected} EIPs"
         return f"{found} flows"
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 
 _PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 _PROGRAM = _PROGRAMS / "bench_nftables.py"
-_PARTS = ["cold", "more", "memory", "flows", "growth", "start", "vpcs", "resync", "verbs", "release"]
+_PARTS = ["cold", "more", "memory", "flows", "growth", "vpcs", "resync", "verbs", "release"]
 
 
 def _spaces() -> set[str]:
