@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from raw_netfilter import element_count
 
+from vipnet.addresses import format_ip4
 from vipnet.backend import Backend, BackendContext
 from vipnet.intents import (
     EipMapping,
@@ -158,6 +159,9 @@ class Host:
 
 class Scene(Host):
     """A host with one VPC, by intents: everything is there, `base`, but its EIPs. `router`: the namespace of the VPC's router."""
+
+    eip, vip = format_ip4(_EIPS), format_ip4(_VIPS)
+    """Those of number 0."""
 
     def __init__(self) -> None:
         super().__init__()

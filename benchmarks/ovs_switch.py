@@ -34,7 +34,6 @@ from vipnet_ovs.wire.messages import FlowCommand, flow_mod
 __all__ = ["Scene", "SwitchHost", "filled", "is_bundle", "os_ken_messages", "ours", "replay", "resident", "text_of"]
 
 _EIPS, _VIPS = 0x14000001, 0x0A000001
-_EIP, _VIP = "203.0.113.100", "192.168.7.246"
 _TABLES: Final = ("uplink_arp", "public", "hairpin", "leave", "count_out", "arrived")
 """Tables that hold the flows of EIPs."""
 _SOCKET: Final = "vipnet0.mgmt"
@@ -90,6 +89,19 @@ class Scene:
             self._server.close()
             self._probe.__exit__(None, None, None)
         self._lab.close()
+
+    eip, vip = "203.0.113.100", "192.168.7.246"
+    """Those of red, with servers."""
+
+    @property
+    def outside(self) -> str:
+        """The namespace of a client beyond the uplink."""
+        return str(self._probe.node("outside").netns)
+
+    @property
+    def server(self) -> str:
+        """That of the VIP's holder."""
+        return str(self._probe.node("a").netns)
 
     @property
     def pid(self) -> int:
@@ -162,9 +174,9 @@ class Scene:
             del connection.send
 
     def _serve(self) -> None:
-        self._probe.hold("a", _VIP)
+        self._probe.hold("a", self.vip)
         holder = self._probe.node("a")
-        self._server = holder.call(partial(_bound, _VIP))
+        self._server = holder.call(partial(_bound, self.vip))
         self._client = self._probe.node("outside")
 
     def walk(self, *, fresh: bool) -> float:
@@ -173,7 +185,7 @@ class Scene:
         begun = time.perf_counter()
         for number in range(_WALK):
             one = sockets[number if fresh else 0]
-            one.sendto(b"?", (_EIP, _PORT))
+            one.sendto(b"?", (self.eip, _PORT))
             self._server.recv(16)
         took = time.perf_counter() - begun
         for one in sockets:

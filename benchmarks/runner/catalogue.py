@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from runner.catalogue_changes import changes
+from runner.catalogue_packets import PACKETS
 from runner.entrants import ONE as _ONE
 from runner.entrants import UP_TO_1M as _UP_TO_1M
 from runner.entrants import UP_TO_100K as _UP_TO_100K
@@ -287,7 +288,7 @@ _EVERYTHING: Final = (
     *(*_iptables("nft"), *changes("iptables-nft")),
     *(*_iptables("legacy"), *changes("iptables-legacy")),
     *(*_OVS, *changes("ovs")),
-    *_PACKETS,
+    *(*_PACKETS, *PACKETS),
     *_FAILOVERS,
 )
 
