@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from runner.catalogue_changes import changes
+from runner.catalogue_memory import SWITCH_WEIGHT, WEIGHT
 from runner.catalogue_packets import PACKETS
 from runner.entrants import ONE as _ONE
 from runner.entrants import UP_TO_1M as _UP_TO_1M
@@ -283,11 +284,11 @@ _PURE: Final = (
 )
 
 _EVERYTHING: Final = (
-    *_PURE,
+    *(*_PURE, WEIGHT),
     *(*_NFTABLES, *changes("nftables")),
     *(*_iptables("nft"), *changes("iptables-nft")),
     *(*_iptables("legacy"), *changes("iptables-legacy")),
-    *(*_OVS, *changes("ovs")),
+    *(*_OVS, *changes("ovs"), SWITCH_WEIGHT),
     *(*_PACKETS, *PACKETS),
     *_FAILOVERS,
 )

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -147,10 +147,7 @@ def _rounds(plan: Plan, running: list[_Process], tell: Callable[[str], object]) 
                 running.remove(process)
                 yield said
             elif number:
-                one = Record(
-                    key=process.key, round=number, samples=tuple(said["samples"]), loop=said["loop"], cpu=said["cpu"]
-                )
-                records[process.key].append(one)
+                records[process.key].append(_record(process.key, number, said))
     for process in running:
         yield from _ended(process, records[process.key])
 
@@ -165,15 +162,14 @@ def _ended(process: _Process, records: Sequence[Record]) -> Iterator[Record | Ab
     else:
         *rest, last = records
         yield from rest
-        yield Record(
-            key=last.key,
-            round=last.round,
-            samples=last.samples,
-            loop=last.loop,
-            cpu=last.cpu,
-            peak_mb=said["peak_mb"],
-            checked=said["checked"],
-        )
+        yield replace(last, peak_mb=said["peak_mb"], checked=said["checked"])
+
+
+def _record(key: Key, number: int, said: dict[str, Any]) -> Record:
+    timeline = tuple((seconds, who) for seconds, who in said["timeline"])
+    return Record(
+        key=key, round=number, samples=tuple(said["samples"]), loop=said["loop"], cpu=said["cpu"], timeline=timeline
+    )
 
 
 def _turned(running: list[_Process], number: int) -> list[_Process]:

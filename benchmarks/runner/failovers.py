@@ -20,7 +20,7 @@ from vipnet.lab.netns import ip
 from vipnet.lab.node import wait_for
 from vipnet.lab.record import Run, clear_all
 from vipnet.lab.scene import GROUP, LENGTH, MASTER, SLAVE, VIP, Scene, build
-from vipnet.lab.timeline import Watcher, longest_gap
+from vipnet.lab.timeline import Answer, Watcher, longest_gap
 
 __all__ = ["Failover", "Handover"]
 
@@ -82,6 +82,7 @@ class Failover(_InScene):
         self._served(SLAVE)
         time.sleep(_SETTLED)
         gap = longest_gap(self._watcher.since(began))
+        self._seen = [_moment(answer, began) for answer in self._watcher.since(began - _SETTLED)]
         undo()
         self._served(MASTER)
         return [gap]
@@ -90,6 +91,9 @@ class Failover(_InScene):
         answers = self._watcher.answers
         assert any(answer.page is not None for answer in answers)
         return f"{len(answers)} requests"
+
+    def timeline(self) -> Sequence[tuple[float, str]]:
+        return self._seen
 
     def _served(self, name: str) -> None:
         wait_for(lambda: self._watcher.served_by(name) or None, f"{name} to answer", timeout=_PATIENCE)
@@ -173,6 +177,10 @@ class Handover(_InScene):
             with suppress(TimeoutError, OSError):
                 _, ancillary, _, peer = one.recvmsg(64, 64)
                 one.sendmsg([name], ancillary, 0, peer)  # from the address that was asked
+
+
+def _moment(answer: Answer, began: float) -> tuple[float, str]:
+    return round(answer.ended - began, 4), (answer.page or "").strip()
 
 
 def _unsaid(_: str) -> None:

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from runner.records import Key, Series
-from runner.scenario import Scenario
-from runner.tables import UNITS, ratio, scale_word
+from runner.scenario import UNITS, Scenario
+from runner.tables import ratio, scale_word
 
 __all__ = ["THEMES", "Form", "Theme", "curves", "ratios"]
 
@@ -87,7 +87,8 @@ def ratios(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
     axes.xaxis.set_minor_formatter(_nothing)
     axes.axvline(1, color=_GREY, linewidth=1)
     axes.invert_yaxis()
-    axes.set_xlabel("times vipnet's time (more: vipnet is faster)")
+    what = "memory (more: vipnet takes less)" if scenario.is_size else "time (more: vipnet is faster)"
+    axes.set_xlabel(f"times vipnet's {what}")
     return _written(figure, f"{scenario.id}, beside vipnet", form)
 
 

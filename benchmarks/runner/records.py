@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["COMPLETE", "VERSION", "Absence", "Key", "Record", "Series", "environment", "is_complete", "read", "series_of"]
+__all__ = ["COMPLETE", "VERSION", "Absence", "Key", "Moment", "Record", "Series", "environment", "is_complete", "read", "series_of"]
 
 VERSION: Final = 1
 """Of the form of the lines."""
@@ -30,6 +30,10 @@ _VERSIONS: Final = {
 }
 
 
+Moment = tuple[float, str]
+"""Seconds, and who."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """Whose round it is."""
@@ -41,7 +45,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One round: seconds of each unit of work (`cpu`: CPU seconds), and those of the loop before it."""
+    """One round: seconds of each unit of work (`cpu`: CPU seconds), or bytes, and the seconds of the loop before it.
+
+    `timeline`: who answered, and when, in seconds from what was done to them; "": there was no answer.
+    """
 
     key: Key
     round: int
@@ -50,11 +57,14 @@ class Record:
     cpu: bool
     peak_mb: float | None = None
     checked: str = ""
+    timeline: tuple[Moment, ...] = ()
 
     def line(self) -> str:
         """As it is written."""
         fields = {**asdict(self.key), **asdict(self)}
         del fields["key"]
+        if not self.timeline:
+            del fields["timeline"]
         return json.dumps({"kind": "round", **fields})
 
 
@@ -132,7 +142,8 @@ def _machine(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _record(fields: dict[str, Any]) -> Record:
     key, samples = _key(fields), tuple(fields.pop("samples"))
-    return Record(key=key, samples=samples, **fields)
+    timeline = tuple((float(seconds), str(who)) for seconds, who in fields.pop("timeline", ()))
+    return Record(key=key, samples=samples, timeline=timeline, **fields)
 
 
 def _key(fields: dict[str, Any]) -> Key:

@@ -20,10 +20,9 @@ from nft_clouds import programmed
 from nft_scene import Host, in_words, nft, without_state
 from ovs_switch import SwitchHost
 
+from runner.pure import mapped
 from runner.worker import Worker
 from vipnet.controller import Controller
-from vipnet.derive import all_scopes, derive
-from vipnet.intents import EipMapping
 from vipnet_nftables.entries import NativeEntry
 
 __all__ = ["OvsRestart", "Restart"]
@@ -99,9 +98,8 @@ class Restart(_Restarting):
         return self._host.elements()
 
     def remember(self, cloud: Controller) -> None:
-        intents = derive(cloud.topology, cloud.config, all_scopes(cloud.topology)).values()
-        mapped = [one for one in intents if isinstance(one, EipMapping)]
-        entries: dict[str, NativeEntry] = cloud.backend.compile(random.Random(3).sample(mapped, min(len(mapped), _KEYS)))
+        some = random.Random(3).sample([*mapped(cloud)], min(self.scale, _KEYS))
+        entries: dict[str, NativeEntry] = cloud.backend.compile(some)
         self._keys = entries.values()
 
     def verified(self) -> str:
