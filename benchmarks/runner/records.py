@@ -13,7 +13,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["COMPLETE", "VERSION", "Absence", "Key", "Moment", "Record", "Series", "environment", "is_complete", "read", "series_of"]
+__all__ = [
+    "COMPLETE",
+    "VERSION",
+    "Absence",
+    "Key",
+    "Moment",
+    "Record",
+    "Series",
+    "environment",
+    "is_complete",
+    "read",
+    "series_of",
+]
 
 VERSION: Final = 1
 """Of the form of the lines."""
