@@ -229,8 +229,9 @@ class SwitchHost:
 
 
 def ours(dump: str) -> int:
-    """How many flows of a dump carry our mark."""
-    return sum("cookie=0x766e" in line for line in dump.splitlines())
+    """How many flows of a dump are of objects: not those that say that an agent is alive, or who programmed last."""
+    lines = (line for line in dump.splitlines() if "cookie=0x766e" in line)
+    return sum("hard_timeout" not in line and f"table={NUMBERS['marker']}," not in line for line in lines)
 
 
 def _bound(ip: str) -> socket.socket:

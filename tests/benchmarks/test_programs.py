@@ -1,4 +1,5 @@
-"""The programs of nftables and iptables, at a scale that takes seconds: they end, have figures, and leave nothing behind.
+"""The programs of nftables and iptables, and all contestants of the runner, at a scale that takes seconds: they end, have
+figures, and leave nothing behind.
 
 Together in one file, as each looks whether namespaces of a benchmark are left: those of another one, at the same time, would do.
 """
@@ -9,15 +10,28 @@ import json
 import subprocess
 import sys
 import time
+from importlib import import_module
+from math import isfinite
 from pathlib import Path
 
 import pytest
+from runner.catalogue import SCENARIOS
+from runner.contest import absence
+from runner.scenario import Contestant
+from runner.worker import Worker
 
 pytestmark = pytest.mark.root
 
 _PROGRAMS = Path(__file__).parents[2] / "benchmarks"
 _PROGRAM = _PROGRAMS / "bench_nftables.py"
 _PARTS = ["cold", "more", "memory", "flows", "growth", "vpcs", "resync", "verbs", "release"]
+_FEW = 20
+_ENTRANTS = {
+    f"{scenario.id}, {one.name}": one
+    for scenario in SCENARIOS.values()
+    if scenario.group != "failover"  # they wait for keepalived, the demo's tests do so, too
+    for one in scenario.contestants
+}
 
 
 def _spaces() -> set[str]:
@@ -59,4 +73,37 @@ def test_every_part_of_iptables_has_figures(variant: str) -> None:
     ratios = [row["what"] for row in rows if row.get("goal")]
     assert len(ratios) == 3
     assert all(variant in row["what"] for row in rows)
+    assert _spaces() == before
+
+
+def _made(one: Contestant, scale: int) -> Worker:
+    module, _, name = one.worker.partition(":")
+    kind: type[Worker] = getattr(import_module(module), name)
+    return kind(scale, 1, **one.options)
+
+
+@pytest.mark.parametrize("name", _ENTRANTS)
+def test_who_takes_part_does_the_work_and_it_is_read_back(name: str) -> None:
+    one = _ENTRANTS[name]
+    if reason := absence(one, _FEW):
+        pytest.skip(reason)
+    before = _spaces()
+    with _made(one, _FEW) as worker:
+        samples = worker.once()
+        worker.check()
+    assert samples
+    assert all(map(isfinite, samples))
+    assert _spaces() == before
+
+
+def test_a_failover_says_who_answered_when() -> None:
+    before = _spaces()
+    (one, *_) = SCENARIOS["failover.TERM-0.1s"].contestants
+    with _made(one, 1) as worker:
+        (gap,) = worker.once()
+        timeline = worker.timeline()
+        worker.check()
+    assert [seconds for seconds, _ in timeline] == sorted(seconds for seconds, _ in timeline)
+    assert timeline[0][0] < 0 < gap
+    assert list(dict.fromkeys(who for _, who in timeline if who)) == ["nginx-master", "nginx-slave"]
     assert _spaces() == before
