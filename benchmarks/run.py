@@ -23,7 +23,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from runner.catalogue import SCENARIOS
-from runner.contest import Plan, absence, held
+from runner.contest import NO_TIME, Plan, absence, held
 from runner.judge import compared
 from runner.page import write_report
 from runner.records import COMPLETE, Absence, Key, Series, environment, is_complete, read, series_of
@@ -116,7 +116,7 @@ def _measured(options: argparse.Namespace) -> bool:
             for one in held(plan, done, where):
                 file.write(one.line() + "\n")
                 file.flush()
-                if isinstance(one, Absence) and not one.reason.startswith(("not installed", "does no more", "there was no time")):
+                if isinstance(one, Absence) and not one.reason.startswith(("not installed", "does no more", NO_TIME)):
                     failed = True
                     where(f"{one.key.contestant}: {one.reason}\n")
         file.write(COMPLETE + "\n")

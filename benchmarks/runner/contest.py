@@ -19,11 +19,14 @@ from typing import Any, Final, Self
 from runner.records import Absence, Key, Record
 from runner.scenario import Contestant, Scenario
 
-__all__ = ["Plan", "absence", "held"]
+__all__ = ["NO_TIME", "Plan", "absence", "held"]
 
 _HERE: Final = Path(__file__).resolve().parent.parent
 _CLEAN: Final = 60.0
 """Seconds that it may take to clean up."""
+
+NO_TIME: Final = "there was no time for a round"
+"""Why somebody is absent when the time is over."""
 
 _READY: Final = 600.0
 """Seconds that a contestant may take to get ready, or for one round."""
@@ -110,11 +113,15 @@ def absence(contestant: Contestant, scale: int) -> str:
     return f"not installed: {', '.join((*programs, *modules))}" if programs or modules else ""
 
 
+def _too_late(plan: Plan) -> str:
+    return NO_TIME if time.monotonic() > plan.until else ""
+
+
 def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str) -> Iterator[Record | Absence]:
     """Hold a contest, and yield each record when it is known; contestants that are `done` already take no part again.
 
     The first round warms up, and is not recorded. Who fails, or is not ready in time, is absent from then on. When the time is
-    over no round begins.
+    over no round begins, and nobody gets ready.
     """
     with ExitStack() as stack:
         running: list[_Process] = []
@@ -122,7 +129,7 @@ def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str)
             key = Key(scenario=plan.scenario.id, scale=plan.scale, contestant=contestant.name)
             if key in done:
                 continue
-            if reason := absence(contestant, plan.scale):
+            if reason := absence(contestant, plan.scale) or _too_late(plan):
                 yield Absence(key=key, reason=reason)
                 continue
             process = stack.enter_context(_Process(plan, contestant))
@@ -158,7 +165,7 @@ def _ended(process: _Process, records: Sequence[Record]) -> Iterator[Record | Ab
     if isinstance(said, Absence):
         yield said
     elif not records:
-        yield Absence(key=process.key, reason="there was no time for a round")
+        yield Absence(key=process.key, reason=NO_TIME)
     else:
         *rest, last = records
         yield from rest

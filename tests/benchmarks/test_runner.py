@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 import run as program
 from runner.catalogue import SCENARIOS
-from runner.contest import Plan, held
+from runner.contest import NO_TIME, Plan, held
 from runner.judge import compared
 from runner.page import write_report
 from runner.plots import curves, ratios
@@ -101,6 +101,14 @@ def test_who_is_not_installed_or_not_meant_for_it_is_named() -> None:
 def test_no_round_begins_when_the_time_is_over(tmp_path: Path) -> None:
     found = _held(_scenario(_contestant("a", notes=str(tmp_path / "notes"))), rounds=1_000_000, seconds=3)
     assert 0 < sum(isinstance(one, Record) for one in found) < 1_000_000
+
+
+def test_nobody_gets_ready_when_the_time_is_over(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    (found,) = _held(_scenario(_contestant("a", notes=str(notes))), seconds=-1)
+    assert isinstance(found, Absence)
+    assert found.reason == NO_TIME
+    assert not notes.exists()
 
 
 def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
