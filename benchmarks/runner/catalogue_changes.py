@@ -11,10 +11,10 @@ from runner.scenario import Contestant, Profile, Scenario, Share
 
 __all__ = ["changes"]
 
-_FEW: Final = shares(((K,), 3), ((100, K, 10 * K, 100 * K), 5))
-_SMALL: Final = shares(((100,), 2), ((100, K, 10 * K), 5))
+_FEW: Final = shares(((K,), 2), ((100, K, 10 * K, 100 * K), 5))
+_SMALL: Final = shares(((100,), 1), ((100, K, 10 * K), 5))
 _FULL_ALONE: Final = shares(((), 2), ((100, K, 10 * K), 5))
-_FULL_TOO: Final = shares(((K,), 3), ((K, 10 * K, 100 * K), 5))
+_FULL_TOO: Final = shares(((K,), 2), ((K, 10 * K, 100 * K), 5))
 
 
 _RESTARTED: Final[Mapping[str, tuple[str, str]]] = {"nftables": ("Restart", "nft"), "ovs": ("OvsRestart", "ovs-vswitchd")}
@@ -127,5 +127,5 @@ def _restart(group: str, onto: str, about: str, contestants: tuple[Contestant, .
         unit="s",
         per="a start, until all is acknowledged",
         contestants=contestants,
-        shares=shares(((K,), 1), ((K, 10 * K, *most), 3)),
+        shares=shares(((100,), 1), ((K, 10 * K, *most), 3)),
     )

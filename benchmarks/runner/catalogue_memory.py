@@ -26,7 +26,7 @@ WEIGHT: Final = Scenario(
         _weighed("and iptables' entries", "pyroute2", backend="iptables"),
         _weighed("and ovs' entries", "ovs", backend="ovs"),
     ),
-    shares=shares(((K,), 1), ((K, 10 * K, 100 * K), 3)),
+    shares=shares(((K,), 3), ((K, 10 * K, 100 * K), 3)),
 )
 
 SWITCH_WEIGHT: Final = Scenario(

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from bench_topology import Shape, fill
 from ovs_switch import Scene as SwitchScene
@@ -22,14 +22,19 @@ __all__ = ["SwitchWeight", "Weight"]
 
 
 class Weight(Worker):
-    """Bytes that Python holds for an EIP, by tracemalloc: the model, and with option `backend` that one's entries, too."""
+    """Bytes that Python holds for an EIP, by tracemalloc: the model, and with option `backend` that one's entries, too.
 
-    def once(self) -> Sequence[float]:
+    They are the same each time, so all is weighed once.
+    """
+
+    def __enter__(self) -> Self:
         with _weighed() as held, _filled(self.scale, self.seed) as there:
             entries = _compiled(self.options["backend"], there) if "backend" in self.options else {}
-            weight = held()
-            self._entries = len(entries)
-        return [weight / self.scale]
+            self._weight, self._entries = held(), len(entries)
+        return self
+
+    def once(self) -> Sequence[float]:
+        return [self._weight / self.scale]
 
     def check(self) -> str:
         assert "backend" not in self.options or self._entries >= self.scale, f"{self._entries} entries"
