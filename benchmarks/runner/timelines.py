@@ -16,8 +16,8 @@ __all__ = ["Spell", "spells", "timelines"]
 _APART: Final = 0.06
 """Seconds: answers that are further apart than three requests have nobody between them."""
 
-_THIN: Final = 0.006
-"""Seconds that a single answer is drawn as."""
+_THIN: Final = 0.003
+"""Of the width, for a single answer."""
 
 _HATCHES: Final = ("", "////", "....")
 _ROW, _BETWEEN, _REST = 0.2, 0.6, 1.3
@@ -98,13 +98,13 @@ def _styles(rows: Sequence[_Row]) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _strip(axes: Any, row: _Row, styles: Mapping[str, Mapping[str, Any]], ink: str) -> None:
-    moments = [seconds for seconds, _ in row.record.timeline]
-    axes.plot([moments[0], moments[-1]], [row.at, row.at], color=GREY, linewidth=1, zorder=1)
+    first, last = min(0.0, row.record.timeline[0][0]), row.record.timeline[-1][0]
+    axes.plot([first, last], [row.at, row.at], color=GREY, linewidth=1, zorder=1)
     for spell in spells(row.record.timeline):
-        width = max(_THIN, spell.last - spell.first)
+        width = max(_THIN * (last - first), spell.last - spell.first)
         axes.broken_barh([(spell.first, width)], (row.at - 0.36, 0.72), edgecolor=ink, zorder=2, **styles[spell.who])
     beside = {"xycoords": ("axes fraction", "data"), "annotation_clip": False, "va": "center"}
-    axes.annotate(f"{max(row.record.samples) * 1e3:.0f} ms", (1.01, row.at), color=ink, fontsize=8, **beside)
+    axes.annotate(f"{max(row.record.samples) * 1e3:.3g} ms", (1.01, row.at), color=ink, fontsize=8, **beside)
 
 
 def _legend(styles: Mapping[str, Mapping[str, Any]], ink: str) -> list[Any]:
