@@ -91,8 +91,8 @@ def _middle(rows: Sequence[_Row], name: str) -> float:
 
 
 def _styles(rows: Sequence[_Row]) -> Mapping[str, Mapping[str, Any]]:
-    """By server, in the order in which they answer."""
-    servers = dict.fromkeys(who for row in rows for _, who in row.record.timeline if who)
+    """By server: in every picture the same."""
+    servers = sorted({who for row in rows for _, who in row.record.timeline if who})
     looks = zip(servers, LOOKS * 3, _HATCHES * 5, strict=False)
     return {who: {"facecolor": colour, "hatch": hatch, "linewidth": 0} for who, (colour, _, _), hatch in looks}
 
