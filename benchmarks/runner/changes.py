@@ -61,7 +61,7 @@ def what_of(options: Mapping[str, str]) -> What:
 def drawn(scene: Programmed, what: What, *, among: int, most: int, seed: int) -> list[Change]:
     """Changes, each of which is for a scene with so many EIPs: seeded, of other EIPs each, none of which has a meter of ovs."""
     there = range(1, among, 10)
-    old = Random(seed).sample(there, min(most, len(there))) if what != "more" else [1] * most
+    old = [1] * most if what == "more" else Random(seed).sample(there, min(most, len(there)))  # of one more it is no matter
     return [_changed(what, scene, scene.mapped(number), among + 10 * place + 1) for place, number in enumerate(old)]
 
 
