@@ -110,9 +110,10 @@ class Restart(_Restarting):
 
 
 def _ask(router: str, entries: Iterable[NativeEntry]) -> None:
-    for place, elements in without_state(in_words(entries)).items():
-        for at in range(0, len(elements), _AT_ONCE):
-            nft(router, "get", "element", *place.split(), f"{{ {', '.join(elements[at : at + _AT_ONCE])} }}")
+    """By one nft, which lists all that there is before it asks."""
+    words = without_state(in_words(entries))
+    rows = ((place, elements[at : at + _AT_ONCE]) for place, elements in words.items() for at in range(0, len(elements), _AT_ONCE))
+    nft(router, "-f", "-", text="".join(f"get element {place} {{ {', '.join(some)} }}\n" for place, some in rows))
 
 
 class OvsRestart(_Restarting):
