@@ -111,9 +111,9 @@ class Restart(_Restarting):
 
 def _ask(router: str, entries: Iterable[NativeEntry]) -> None:
     """By one nft, which lists all that there is before it asks."""
-    words = without_state(in_words(entries))
-    rows = ((place, elements[at : at + _AT_ONCE]) for place, elements in words.items() for at in range(0, len(elements), _AT_ONCE))
-    nft(router, "-f", "-", text="".join(f"get element {place} {{ {', '.join(some)} }}\n" for place, some in rows))
+    words = without_state(in_words(entries)).items()
+    rows = ((place, some[at : at + _AT_ONCE]) for place, some in words for at in range(0, len(some), _AT_ONCE))
+    nft(router, "-f", "-", text="".join(f"get element {place} {{ {', '.join(row)} }}\n" for place, row in rows))
 
 
 class OvsRestart(_Restarting):
