@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from bench_topology import Shape, fill
 from ovs_switch import Scene as SwitchScene
@@ -20,6 +20,8 @@ from vipnet.registry import load_backend
 
 __all__ = ["SwitchWeight", "Weight"]
 
+_FIRST: Final = 20
+
 
 class Weight(Worker):
     """Bytes that Python holds for an EIP, by tracemalloc: the model, and with option `backend` that one's entries, too.
@@ -28,10 +30,15 @@ class Weight(Worker):
     """
 
     def __enter__(self) -> Self:
-        with _weighed() as held, _filled(self.scale, self.seed) as there:
-            entries = _compiled(self.options["backend"], there) if "backend" in self.options else {}
-            self._weight, self._entries = held(), len(entries)
+        self._weigh(_FIRST)  # what is made once in a process is no EIP's
+        self._weight, self._entries = self._weigh(self.scale)
         return self
+
+    def _weigh(self, eips: int) -> tuple[int, int]:
+        """Bytes, and how many entries there are in them."""
+        with _weighed() as held, _filled(eips, self.seed) as there:
+            entries = _compiled(self.options["backend"], there) if "backend" in self.options else {}
+            return held(), len(entries)
 
     def once(self) -> Sequence[float]:
         return [self._weight / self.scale]
