@@ -44,7 +44,7 @@ PACKETS: Final = (
         group="packets",
         about="a new connection from outside through an EIP to nginx in the VIP's holder, a request, a page",
         unit="us",
-        per="all of that",
+        per="a request",
         contestants=tuple(_through(by, "Requests", "nginx") for by in _NEEDED),
         shares=_SCALES,
     ),

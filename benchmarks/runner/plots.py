@@ -60,6 +60,8 @@ def curves(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(_plain)
+    ticker: Any = import_module("matplotlib.ticker")
+    axes.yaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(1, 0.5)))  # numbers, where they span no decade
     ticks = sorted({scale for line in lines for scale in line.scales})
     axes.set_xticks(ticks, [scale_word(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
