@@ -23,13 +23,12 @@ _ALONE: Final[dict[str, Callable[[Report, int, int], None]]] = {
     "memory": nft_programs.memory,
     "flows": nft_packets.flows,
     "growth": nft_packets.growth,
-    "start": nft_clouds.start,
     "vpcs": nft_clouds.vpcs,
 }
-_REPEATS: Final = {"cold": 7, "more": 500, "memory": 3, "flows": 5, "growth": 3, "start": 3, "vpcs": 200, "clouds": 200}
+_REPEATS: Final = {"cold": 7, "more": 500, "memory": 3, "flows": 5, "growth": 3, "vpcs": 200, "clouds": 200}
 _MOST: Final = 100_000
 """Beyond so many EIPs some parts take minutes, and are done only if named."""
-_LONG: Final = frozenset({*_CLOUDS, "start", "vpcs", "growth"})
+_LONG: Final = frozenset({*_CLOUDS, "vpcs", "growth"})
 
 
 def run(report: Report, eips: int, parts: list[str] | None, repeats: int | None) -> None:

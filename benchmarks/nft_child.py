@@ -61,27 +61,6 @@ def _peak() -> int:
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
-def start(config: str, how: str) -> dict[str, float]:
-    """Open a store, `whole` or `by key`, and make the data plane what it should be; then the same with everything read back."""
-    began = time.perf_counter()
-    from vipnet.controller import Controller
-
-    with Controller.open(Path(config), by_key=how == "by key") as cloud:
-        opened = time.perf_counter()
-        report = cloud.apply()
-        applied = time.perf_counter()
-        audited = cloud.apply(audit=True)
-        ended = time.perf_counter()
-    return {
-        "open_s": opened - began,
-        "apply_s": applied - opened,
-        "ready_s": applied - began,
-        "audit_s": ended - applied,
-        "changed": report.changed,
-        "audit_changed": audited.changed,
-    }
-
-
 def probe(outside: str, server: str, eip: str) -> dict[str, float]:
     """A packet from a new port each millisecond until standard input ends; how many had no answer, and the longest wait."""
     from vipnet_kernel.namespaces import entered
@@ -151,7 +130,7 @@ def _is_over() -> bool:
 
 def main() -> None:
     """Do what the first argument says with the others."""
-    works: dict[str, Callable[..., dict[str, float]]] = {"memory": memory, "probe": probe, "start": start}
+    works: dict[str, Callable[..., dict[str, float]]] = {"memory": memory, "probe": probe}
     print(json.dumps(works[sys.argv[1]](*sys.argv[2:])))
 
 

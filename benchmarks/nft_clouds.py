@@ -1,11 +1,9 @@
-"""Whole clouds by the Controller's verbs on nftables: one verb, a resync, a start, many VPCs."""
+"""Whole clouds by the Controller's verbs on nftables: one verb, a resync, many VPCs."""
 
 from __future__ import annotations
 
 import gc
-import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,24 +14,17 @@ from typing import Final
 
 from bench_topology import Shape, fill
 from figures import Report, timed
-from nft_scene import Host, in_words, nft, without_state
-from raw_netfilter import connections, element_count, forget_connections, remember_connections
+from nft_scene import Host, nft
+from raw_netfilter import connections, forget_connections, remember_connections
 
 from vipnet.controller import Controller
-from vipnet.derive import all_scopes, derive
-from vipnet.intents import EipMapping
 from vipnet.model import Eip
 from vipnet.operations.draft import World
 from vipnet.transaction import Transaction
 from vipnet_kernel.names import router_namespace
-from vipnet_nftables.entries import NativeEntry
 
-__all__ = ["clouds", "start", "vpcs"]
+__all__ = ["clouds", "programmed", "vpcs"]
 
-_CHILD: Final = Path(__file__).with_name("nft_child.py")
-_KEYS: Final = 1_000
-_AT_ONCE: Final = 50
-"""Elements that nft is asked for in one command: 1.0.6 crashes on 1,000."""
 _CONNECTIONS: Final = 100_000
 _TALKATIVE: Final = 1_000
 _ANNOUNCED: Final = 2.5
@@ -44,7 +35,7 @@ def clouds(report: Report, eips: int, repeats: int, parts: Collection[str]) -> N
     """What is to be done with a cloud of so many EIPs that is programmed: `resync`, `verbs`, `release`; once in memory, once
     with SQLite."""
     for kind in ("memory", "SQLite"):
-        with _programmed(lambda tx: fill(tx, Shape(eips)), kind) as (host, cloud, _):
+        with _programmed(lambda tx: fill(tx, Shape(eips)), kind) as (host, cloud):
             if "resync" in parts and kind == "memory":
                 _resync(report, "resync", eips, host, cloud)
             if {"verbs", "release"} & {*parts}:
@@ -54,36 +45,10 @@ def clouds(report: Report, eips: int, repeats: int, parts: Collection[str]) -> N
         report.value("verbs", eips, "create-eip: what SQLite adds to the median", durable - volatile, unit="us", goal="<= 400")
 
 
-def start(report: Report, eips: int, repeats: int) -> None:
-    """A process begins with so many EIPs in SQLite: where they are installed, and where nothing is."""
-    with _programmed(lambda tx: fill(tx, Shape(eips)), "SQLite") as (host, cloud, config):
-        intents = derive(cloud.topology, cloud.config, all_scopes(cloud.topology)).values()
-        mapped = random.Random(3).sample([one for one in intents if isinstance(one, EipMapping)], min(eips, _KEYS))
-        keys = {target: without_state(in_words(entries)) for target, entries in _by_target(cloud, mapped).items()}
-        cloud.close()
-        expected = _elements(host)
-        for what, how, prepare, goal in (
-            ("surviving, read whole", "whole", int, "<= 4"),
-            ("surviving, read by key", "by key", int, "<= 4"),
-            ("empty", "whole", host.wipe, "<= 3"),
-        ):
-            seen = list[dict[str, float]]()
-            for _ in range(min(repeats, 3)):
-                prepare()
-                report.calibrate()
-                words = [sys.executable, str(_CHILD), "start", str(config), how]
-                seen.append(json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout))
-                _verify(host, expected, keys)
-            for name in ("ready_s", "open_s", "apply_s", "audit_s"):
-                label = f"onto a data plane that is {what}: {name.removesuffix('_s')}"
-                times = [one[name] for one in seen]
-                report.samples("start", eips, label, times, unit="s", goal=goal if name == "ready_s" else "")
-
-
 def vpcs(report: Report, eips: int, repeats: int) -> None:
     """A hundred EIPs in each of so many VPCs: a thousand VPCs at 100k."""
     count = max(1, eips // 100)
-    with _programmed(lambda tx: _fill_vpcs(tx, count), "memory", report=report, eips=eips) as (host, cloud, _):
+    with _programmed(lambda tx: _fill_vpcs(tx, count), "memory", report=report, eips=eips) as (host, cloud):
         times = list[float]()
         names = random.Random(4).choices(range(count), k=repeats)
         for number, vpc in enumerate(names):
@@ -109,32 +74,39 @@ def _fill_vpcs(tx: Transaction, count: int) -> None:
 @contextmanager
 def _programmed(
     build: Callable[[Transaction], object], kind: str, *, report: Report | None = None, eips: int = 0
-) -> Generator[tuple[Host, Controller, Path]]:
-    """A cloud, built in one transaction and programmed, that waits for its next verb; and its configuration."""
+) -> Generator[tuple[Host, Controller]]:
+    """A cloud, built in one transaction and programmed, that waits for its next verb."""
     with Host() as host, tempfile.TemporaryDirectory() as folder:
         store = "memory:" if kind == "memory" else f"sqlite:///{folder}/vipnet.db"
-        config = host.configuration(Path(folder), store=store)
-        with Controller.open(config, world=World(random=random.Random(1).randrange)) as cloud:
-            gc.disable()
-            with cloud.transaction() as tx:
-                build(tx)
-                begun = time.perf_counter()
-            if report is not None:
-                report.calibrate()
-                report.samples("vpcs", eips, "cold: commit", [time.perf_counter() - begun], unit="s")
-            gc.enable()
-            cloud.settle()
+        with programmed(host.configuration(Path(folder), store=store), build) as (cloud, took):
             if cloud.topology.count(Eip) >= _TALKATIVE:
                 time.sleep(_ANNOUNCED)
-            try:
-                yield host, cloud, config
-            finally:
-                gc.unfreeze()
+            if report is not None:
+                report.calibrate()
+                report.samples("vpcs", eips, "cold: commit", [took], unit="s")
+            yield host, cloud
+
+
+@contextmanager
+def programmed(config: Path, build: Callable[[Transaction], object]) -> Generator[tuple[Controller, float]]:
+    """A cloud by its configuration, built in one transaction, and programmed; and the seconds of the latter."""
+    with Controller.open(config, world=World(random=random.Random(1).randrange)) as cloud:
+        gc.disable()
+        with cloud.transaction() as tx:
+            build(tx)
+            begun = time.perf_counter()
+        took = time.perf_counter() - begun
+        gc.enable()
+        cloud.settle()
+        try:
+            yield cloud, took
+        finally:
+            gc.unfreeze()
 
 
 def _resync(report: Report, part: str, eips: int, host: Host, cloud: Controller) -> None:
     times, audits, lists = list[float](), list[float](), list[float]()
-    elements = _elements(host)
+    elements = host.elements()
     for _ in range(20):
         timed(times, cloud.apply)
     report.calibrate()
@@ -212,24 +184,3 @@ def _round(
 
 def _sums(took: Mapping[str, list[float]], one: str, other: str) -> list[float]:
     return [first + second for first, second in zip(took[one], took[other], strict=True)]
-
-
-def _elements(host: Host) -> int:
-    return sum(map(element_count, (host.space, *host.routers())))
-
-
-def _by_target(cloud: Controller, mapped: Iterable[EipMapping]) -> dict[str, list[NativeEntry]]:
-    found: dict[str, list[NativeEntry]] = {}
-    for entry in cloud.backend.compile(mapped).values():
-        found.setdefault(entry.target.removeprefix("nft:"), []).append(entry)
-    return found
-
-
-def _verify(host: Host, expected: int, keys: Mapping[str, Mapping[str, list[str]]]) -> None:
-    """Whether there are as many elements as there were, and those that were drawn among them: nft is asked for them by key."""
-    if (found := _elements(host)) != expected:
-        sys.exit(f"{found} elements where {expected} are expected")
-    for router, words in keys.items():
-        for place, elements in words.items():
-            for at in range(0, len(elements), _AT_ONCE):
-                nft(router, "get", "element", *place.split(), f"{{ {', '.join(elements[at : at + _AT_ONCE])} }}")

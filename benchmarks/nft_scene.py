@@ -11,6 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+from raw_netfilter import element_count
+
+from vipnet.addresses import format_ip4
 from vipnet.backend import Backend, BackendContext
 from vipnet.intents import (
     EipMapping,
@@ -143,6 +146,10 @@ class Host:
         for space in (*self.routers(), self.space, self.outside, self.server):
             subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
 
+    def elements(self) -> int:
+        """How many the kernel has, in all sets and maps of vipnet's namespaces."""
+        return sum(map(element_count, (self.space, *self.routers())))
+
     def configuration(self, folder: Path, *, store: str) -> Path:
         """A configuration file for a Controller at work here."""
         path = folder / "vipnet.toml"
@@ -151,14 +158,18 @@ class Host:
 
 
 class Scene(Host):
-    """A host with one VPC, by intents: everything is there but its EIPs. `router` is the namespace of the VPC's router."""
+    """A host with one VPC, by intents: everything is there, `base`, but its EIPs. `router`: the namespace of the VPC's router."""
+
+    eip, vip = format_ip4(_EIPS), format_ip4(_VIPS)
+    """Those of number 0."""
 
     def __init__(self) -> None:
         super().__init__()
         self.vpc = secrets.token_hex(6)
         try:
             self.backend = self.opened()
-            self.program(self.backend.compile(self._base()))
+            self.base = self.backend.compile(self._base())
+            self.program(self.base)
             (self.router,) = self.routers()
             self.backend.read()
         except BaseException:
@@ -181,18 +192,19 @@ class Scene(Host):
 
     def mappings(self, first: int, last: int) -> list[EipMapping]:
         """EIPs by number, `last` not included; that of number 0 is the server's."""
-        return [
-            EipMapping(
-                eip_id=f"{number:012x}-0000-4000-8000-000000000000",
-                vpc_id=self.vpc,
-                network_id="e",
-                eip=_EIPS + number,
-                vip=_VIPS + number,
-                bandwidth=100_000 if number == 0 else 10,
-                uplink=_UPLINK,
-            )
-            for number in range(first, last)
-        ]
+        return list(map(self.mapped, range(first, last)))
+
+    def mapped(self, number: int) -> EipMapping:
+        """An EIP by number, to the VIP of that number."""
+        return EipMapping(
+            eip_id=f"{number:012x}-0000-4000-8000-000000000000",
+            vpc_id=self.vpc,
+            network_id="e",
+            eip=_EIPS + number,
+            vip=_VIPS + number,
+            bandwidth=100_000 if number == 0 else 10,
+            uplink=_UPLINK,
+        )
 
     def steps(self, before: Mapping[str, NativeEntry], after: Mapping[str, NativeEntry]) -> list[TargetPlan[NativeEntry]]:
         """What is to be done."""

@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -24,18 +24,30 @@ from vipnet.process import run
 from vipnet.testing import Scene as Cloud
 from vipnet.testing import standard_scene
 from vipnet_ovs import OvsBackend
+from vipnet_ovs.entries import Entry
 from vipnet_ovs.flows import Flow
 from vipnet_ovs.pipeline import NUMBERS
 from vipnet_ovs.wire import messages
 from vipnet_ovs.wire.connection import Connection
 from vipnet_ovs.wire.messages import FlowCommand, flow_mod
 
-__all__ = ["Scene", "filled", "os_ken_messages", "replay", "resident", "text_of"]
+__all__ = ["Scene", "SwitchHost", "filled", "is_bundle", "os_ken_messages", "ours", "replay", "resident", "text_of"]
 
 _EIPS, _VIPS = 0x14000001, 0x0A000001
-_EIP, _VIP = "203.0.113.100", "192.168.7.246"
 _TABLES: Final = ("uplink_arp", "public", "hairpin", "leave", "count_out", "arrived")
 """Tables that hold the flows of EIPs."""
+_SOCKET: Final = "vipnet0.mgmt"
+_CONFIG: Final = """
+store = "{store}"
+backend = "ovs"
+[uplinks.pub]
+device = "ext0"
+address = "203.0.113.2/24"
+gateway = "203.0.113.1"
+[backends.ovs]
+namespace = "{namespace}"
+database = "{database}"
+"""
 _WALK: Final = 2000
 _PORT: Final = 7777
 
@@ -59,11 +71,12 @@ class Scene:
 
             self._probe = RealProbe(self._lab, self.cloud)
         self.switch = next(node for node in self._lab.nodes if isinstance(node, LabSwitch))
-        self.socket = self.switch.rundir / "vipnet0.mgmt"
+        self.socket = self.switch.rundir / _SOCKET
         self.backend = OvsBackend(BackendContext(options=options))
+        self._vip = next(one for one in self.cloud.intents() if isinstance(one, VipBinding))
+        self._uplink = next(one for one in standard_scene().intents() if isinstance(one, EipMapping)).uplink
         self.base = self.backend.compile(self.cloud.intents())
-        for step in self.backend.steps(diff({}, self.base)):
-            assert not self.backend.apply(step)
+        self.carry_out(self.steps({}, self.base))
         if servers:
             self._serve()
 
@@ -77,6 +90,19 @@ class Scene:
             self._probe.__exit__(None, None, None)
         self._lab.close()
 
+    eip, vip = "203.0.113.100", "192.168.7.246"
+    """Those of red, with servers."""
+
+    @property
+    def outside(self) -> str:
+        """The namespace of a client beyond the uplink."""
+        return str(self._probe.node("outside").netns)
+
+    @property
+    def server(self) -> str:
+        """That of the VIP's holder."""
+        return str(self._probe.node("a").netns)
+
     @property
     def pid(self) -> int:
         """The process of ovs-vswitchd."""
@@ -84,20 +110,29 @@ class Scene:
 
     def mappings(self, count: int, *, first: int = 0) -> list[Intent]:
         """So many EIPs of VPC red, each with a limit, but for the scale of meters: every tenth."""
-        vip = next(one for one in self.cloud.intents() if isinstance(one, VipBinding))
-        uplink = next(one for one in standard_scene().intents() if isinstance(one, EipMapping)).uplink
-        return [
-            EipMapping(
-                eip_id=str(UUID(int=number << 80 | 4 << 76 | 8 << 60)),
-                vpc_id=vip.vpc_id,
-                network_id=vip.network_id,
-                eip=_EIPS + number,
-                vip=_VIPS + number,
-                bandwidth=10 if number % 10 == 0 else None,
-                uplink=uplink,
-            )
-            for number in range(first, first + count)
-        ]
+        return [self.mapped(number) for number in range(first, first + count)]
+
+    def mapped(self, number: int) -> EipMapping:
+        """An EIP by number, to the VIP of that number."""
+        return EipMapping(
+            eip_id=str(UUID(int=number << 80 | 4 << 76 | 8 << 60)),
+            vpc_id=self._vip.vpc_id,
+            network_id=self._vip.network_id,
+            eip=_EIPS + number,
+            vip=_VIPS + number,
+            bandwidth=10 if number % 10 == 0 else None,
+            uplink=self._uplink,
+        )
+
+    def steps(self, before: Mapping[str, Entry], after: Mapping[str, Entry]) -> list[TargetPlan[Entry]]:
+        """What is to be done."""
+        return list(self.backend.steps(diff(before, after)))
+
+    def carry_out(self, steps: Iterable[TargetPlan[Entry]]) -> None:
+        """Do it; nothing may be refused."""
+        for step in steps:
+            refused = self.backend.apply(step)
+            assert not refused, refused
 
     def ofctl(self, *arguments: str, text: str | None = None) -> str:
         """Run ovs-ofctl on the bridge and return what it prints."""
@@ -139,9 +174,9 @@ class Scene:
             del connection.send
 
     def _serve(self) -> None:
-        self._probe.hold("a", _VIP)
+        self._probe.hold("a", self.vip)
         holder = self._probe.node("a")
-        self._server = holder.call(partial(_bound, _VIP))
+        self._server = holder.call(partial(_bound, self.vip))
         self._client = self._probe.node("outside")
 
     def walk(self, *, fresh: bool) -> float:
@@ -150,12 +185,53 @@ class Scene:
         begun = time.perf_counter()
         for number in range(_WALK):
             one = sockets[number if fresh else 0]
-            one.sendto(b"?", (_EIP, _PORT))
+            one.sendto(b"?", (self.eip, _PORT))
             self._server.recv(16)
         took = time.perf_counter() - begun
         for one in sockets:
             one.close()
         return took / _WALK
+
+
+class SwitchHost:
+    """A lab with a switch alone, for a Controller to program. A context manager."""
+
+    def __init__(self) -> None:
+        self._lab = Lab(prefix="bench")
+        try:
+            self._options = self._lab.options("ovs")
+        except BaseException:
+            self._lab.close()
+            raise
+        self.switch = next(node for node in self._lab.nodes if isinstance(node, LabSwitch))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lab.close()
+
+    def configuration(self, folder: Path, *, store: str) -> Path:
+        """A configuration file for a Controller at work here."""
+        path = folder / "vipnet.toml"
+        path.write_text(_CONFIG.format(store=store, **self._options))
+        return path
+
+    def wipe(self) -> None:
+        """Lose all flows, as by a restart of the switch."""
+        self.switch.kill_vswitchd()
+        self.switch.start_vswitchd()
+
+    def flows(self) -> int:
+        """How many of ours the switch has."""
+        words = ["ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "--no-stats", f"unix:{self.switch.rundir / _SOCKET}"]
+        return ours(run(words, timeout=600).stdout)
+
+
+def ours(dump: str) -> int:
+    """How many flows of a dump are of objects: not those that say that an agent is alive, or who programmed last."""
+    lines = (line for line in dump.splitlines() if "cookie=0x766e" in line)
+    return sum("hard_timeout" not in line and f"table={NUMBERS['marker']}," not in line for line in lines)
 
 
 def _bound(ip: str) -> socket.socket:
@@ -190,6 +266,11 @@ def replay(path: Path, sent: bytes) -> None:
                 received += stream.recv(1 << 16)
                 answers, received = _cut(received)
                 wanted -= sum(1 for kind, body in answers if kind == messages.Kind.BUNDLE_CONTROL and body[4:6] == b"\0\5")
+
+
+def is_bundle(sent: bytes) -> bool:
+    """Whether bytes that were sent are a change, and not a question."""
+    return _commits(sent) > 0
 
 
 def _commits(sent: bytes) -> int:

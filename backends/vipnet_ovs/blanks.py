@@ -79,6 +79,8 @@ def _place(table: int, instructions: bytes) -> int | None:
     if begins is None:
         return None
     at = instructions.rfind(begins)
+    while at % 8 and at > 0:  # not where an action begins: port 16 is, in octets, what an output begins with
+        at = instructions.rfind(begins, 0, at + len(begins) - 1)
     return None if at < 0 else at + 4
 
 

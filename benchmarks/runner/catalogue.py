@@ -6,52 +6,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from runner.catalogue_changes import changes
 from runner.catalogue_iptables import of_iptables
-from runner.scenario import Contestant, Profile, Scenario, Share
+from runner.catalogue_memory import SWITCH_WEIGHT, WEIGHT
+from runner.catalogue_packets import PACKETS
+from runner.entrants import ONE as _ONE
+from runner.entrants import UP_TO_1M as _UP_TO_1M
+from runner.entrants import UP_TO_100K as _UP_TO_100K
+from runner.entrants import K as _K
+from runner.entrants import nft as _nft
+from runner.entrants import ovs as _ovs
+from runner.entrants import pure as _pure
+from runner.entrants import shares as _shares
+from runner.scenario import Contestant, Scenario
 
 __all__ = ["SCENARIOS"]
-
-_K: Final = 1_000
-_M: Final = 1_000_000
-
-
-def _shares(quick: tuple[tuple[int, ...], int], full: tuple[tuple[int, ...], int]) -> Mapping[Profile, Share]:
-    return {"quick": Share(*quick), "full": Share(*full)}
-
-
-_UP_TO_100K: Final = _shares(((100, _K, 10 * _K), 3), ((100, _K, 10 * _K, 100 * _K), 5))
-_UP_TO_1M: Final = _shares(((100, _K, 10 * _K), 3), ((100, _K, 10 * _K, 100 * _K, _M), 5))
-_ONE: Final = _shares(((_K,), 5), ((_K, 100 * _K), 10))
-
-
-def _nft(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
-    where = f"runner.on_nftables:{worker}"
-    return Contestant(name=name, worker=where, programs=("nft",), modules=("pyroute2",), most=most, options=options)
-
-
-def _nft_peer(name: str, worker: str, *, modules: tuple[str, ...] = (), cannot: str = "", **options: str) -> Contestant:
-    made = _nft(name, worker)
-    where = f"runner.peers_nftables:{worker}"
-    return replace(made, worker=where, modules=(*made.modules, *modules), cannot=cannot, options=options)
-
-
-_LIBRARY: Final = ("nftables",)
-_NO_LIMITS: Final = "what libnftables 1.0.6 is told in JSON of an element's limit it passes over, and answers that all is well"
-
-
-def _ovs(name: str, worker: str, *, most: int | None = None, **options: str) -> Contestant:
-    programs, modules = ("ovs-vswitchd", "ovs-ofctl"), ("ovs", "pyroute2")
-    where = f"runner.on_ovs:{worker}"
-    return Contestant(name=name, worker=where, programs=programs, modules=modules, most=most, options=options)
-
-
-def _osken(worker: str) -> Contestant:
-    made = replace(_ovs("os-ken", worker), worker=f"runner.peers_ovs:{worker}", most=10 * _K, quick=_K)
-    return replace(made, modules=(*made.modules, "os_ken"))
-
-
-def _pure(name: str, worker: str, *, modules: tuple[str, ...] = (), most: int | None = None, **options: str) -> Contestant:
-    return Contestant(name=name, worker=f"runner.pure:{worker}", modules=modules, most=most, options=options)
 
 
 def _few(name: str, by: str, direction: str, calls: str) -> Contestant:
@@ -74,6 +43,21 @@ def _ipam(direction: str) -> Scenario:
         shares=_UP_TO_1M,
         goals={"netaddr.IPSet": 0.1},
     )
+
+
+def _nft_peer(name: str, worker: str, *, modules: tuple[str, ...] = (), cannot: str = "", **options: str) -> Contestant:
+    made = _nft(name, worker)
+    where = f"runner.peers_nftables:{worker}"
+    return replace(made, worker=where, modules=(*made.modules, *modules), cannot=cannot, options=options)
+
+
+_LIBRARY: Final = ("nftables",)
+_NO_LIMITS: Final = "what libnftables 1.0.6 is told in JSON of an element's limit it passes over, and answers that all is well"
+
+
+def _osken(worker: str) -> Contestant:
+    made = replace(_ovs("os-ken", worker), worker=f"runner.peers_ovs:{worker}", most=10 * _K, quick=_K)
+    return replace(made, modules=(*made.modules, "os_ken"))
 
 
 _NFTABLES: Final = (
@@ -113,15 +97,6 @@ _NFTABLES: Final = (
         shares=_UP_TO_1M,
         reference="floor",
         goals={"floor": 5},
-    ),
-    Scenario(
-        name="churn",
-        group="nftables",
-        about="a hundred EIPs go and a hundred come, one by one and in one transaction",
-        unit="us",
-        per="an EIP that goes and one that comes",
-        contestants=(_nft("vipnet, one by one", "Churn", together="no"), _nft("vipnet, together", "Churn", together="yes")),
-        shares=_UP_TO_100K,
     ),
     Scenario(
         name="resync",
@@ -303,8 +278,15 @@ _PURE: Final = (
     ),
 )
 
-_IPTABLES: Final = (*of_iptables("nft", _UP_TO_100K), *of_iptables("legacy", _UP_TO_100K))
-_EVERYTHING: Final = (*_PURE, *_NFTABLES, *_IPTABLES, *_OVS, *_PACKETS, *_FAILOVERS)
+_EVERYTHING: Final = (
+    *(*_PURE, WEIGHT),
+    *(*_NFTABLES, *changes("nftables")),
+    *(*of_iptables("nft", _UP_TO_100K), *changes("iptables-nft")),
+    *(*of_iptables("legacy", _UP_TO_100K), *changes("iptables-legacy")),
+    *(*_OVS, *changes("ovs"), SWITCH_WEIGHT),
+    *(*_PACKETS, *PACKETS),
+    *_FAILOVERS,
+)
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {one.id: one for one in _EVERYTHING}
 """By what they are called on the command line."""

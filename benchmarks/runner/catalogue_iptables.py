@@ -6,40 +6,29 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from runner.entrants import K, ipt
 from runner.scenario import Contestant, Profile, Scenario, Share
 
-__all__ = ["of_iptables"]
+__all__ = ["LINE", "of_iptables"]
 
-_K: Final = 1_000
-
-
-def _ipt(name: str, worker: str, variant: str) -> Contestant:
-    """`worker` is of `on_iptables`, or of the module before its colon."""
-    module, _, kind = worker.rpartition(":")
-    return Contestant(
-        name=name,
-        worker=f"runner.{module or 'on_iptables'}:{kind}",
-        programs=(f"iptables-{variant}-restore", "ebtables-nft"),
-        modules=("pyroute2",),
-        options={"variant": variant},
-    )
-
+LINE: Final = "iptables-restore, a line in two tables"
+"""By which the goal of a change is measured."""
 
 def _iptc(worker: str, variant: str, *, most: int | None = None, quick: int | None = None) -> Contestant:
     """python-iptables, which knows no rules of iptables-nft."""
     cannot = "" if variant == "legacy" else "python-iptables knows the rules of iptables-legacy alone"
     modules = ("pyroute2", "iptc") if variant == "legacy" else ()
-    return replace(_ipt("python-iptables", worker, variant), modules=modules, cannot=cannot, most=most, quick=quick)
+    return replace(ipt("python-iptables", worker, variant), modules=modules, cannot=cannot, most=most, quick=quick)
 
 
 def _neutron(worker: str, variant: str, *, most: int, quick: int) -> Contestant:
-    made = _ipt("Neutron IptablesManager", f"peers_neutron:{worker}", variant)
+    made = ipt("Neutron IptablesManager", f"peers_neutron:{worker}", variant)
     return replace(made, environment="neutron", most=most, quick=quick)
 
 
 def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario, ...]:
     """Scenarios of one variant of the programs, at the same scales each."""
-    save, restore = f"iptables-{variant}-save -c", "iptables-restore, a line in two tables"
+    save = f"iptables-{variant}-save -c"
     return (
         Scenario(
             name="program",
@@ -48,9 +37,9 @@ def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario
             unit="ms",
             per="all of them",
             contestants=(
-                _ipt("vipnet", "Program", variant),
-                _ipt("iptables-restore", "Restore", variant),
-                _neutron("Program", variant, most=10 * _K, quick=_K),
+                ipt("vipnet", "Program", variant),
+                ipt("iptables-restore", "Restore", variant),
+                _neutron("Program", variant, most=10 * K, quick=K),
             ),
             shares=shares,
             reference="iptables-restore",
@@ -64,16 +53,16 @@ def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario
             unit="ms",
             per="an EIP",
             contestants=(
-                _ipt("vipnet", "Change", variant),
-                _ipt(restore, "RestoreLine", variant),
-                replace(_ipt("iptables-restore, the same rules", "peers_iptables:RestoreLines", variant), quick=_K),
-                replace(_ipt("iptables, a call a rule", "peers_iptables:Calls", variant), quick=_K),
-                _iptc("peers_iptables:Library", variant, quick=_K),
-                _neutron("Change", variant, most=10 * _K, quick=_K),
+                ipt("vipnet", "Change", variant),
+                ipt(LINE, "RestoreLine", variant),
+                replace(ipt("iptables-restore, the same rules", "peers_iptables:RestoreLines", variant), quick=K),
+                replace(ipt("iptables, a call a rule", "peers_iptables:Calls", variant), quick=K),
+                _iptc("peers_iptables:Library", variant, quick=K),
+                _neutron("Change", variant, most=10 * K, quick=K),
             ),
             shares=shares,
-            reference=restore,
-            goals={restore: 1.2},
+            reference=LINE,
+            goals={LINE: 1.2},
         ),
         Scenario(
             name="read",
@@ -82,11 +71,11 @@ def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario
             unit="us",
             per="an EIP",
             contestants=(
-                _ipt("vipnet", "reading_iptables:Parsed", variant),
-                _ipt(save, "reading_iptables:Saved", variant),
-                _iptc("reading_iptables:Library", variant, most=10 * _K),
+                ipt("vipnet", "reading_iptables:Parsed", variant),
+                ipt(save, "reading_iptables:Saved", variant),
+                _iptc("reading_iptables:Library", variant, most=10 * K),
             ),
-            shares={**shares, "quick": Share((_K,), 3)},
+            shares={**shares, "quick": Share((K,), 3)},
         ),
         Scenario(
             name="audit",
@@ -94,7 +83,7 @@ def of_iptables(variant: str, shares: Mapping[Profile, Share]) -> tuple[Scenario
             about="everything read and compared",
             unit="us",
             per="an EIP",
-            contestants=(_ipt("vipnet", "Audit", variant),),
+            contestants=(ipt("vipnet", "Audit", variant),),
             shares=shares,
         ),
     )

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,11 +19,14 @@ from runner.presence import absence
 from runner.records import Absence, Key, Record
 from runner.scenario import Contestant, Scenario
 
-__all__ = ["Plan", "held"]
+__all__ = ["NO_TIME", "Plan", "held"]
 
 _HERE: Final = Path(__file__).resolve().parent.parent
 _CLEAN: Final = 60.0
 """Seconds that it may take to clean up."""
+
+NO_TIME: Final = "there was no time for a round"
+"""Why somebody is absent when the time is over."""
 
 _READY: Final = 600.0
 """Seconds that a contestant may take to get ready, or for one round."""
@@ -102,11 +105,15 @@ class _Process:
         return self.answer()
 
 
+def _too_late(plan: Plan) -> str:
+    return NO_TIME if time.monotonic() > plan.until else ""
+
+
 def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str) -> Iterator[Record | Absence]:
     """Hold a contest, and yield each record when it is known; contestants that are `done` already take no part again.
 
     The first round warms up, and is not recorded. Who fails, or is not ready in time, is absent from then on. When the time is
-    over no round begins.
+    over no round begins, and nobody gets ready.
     """
     with ExitStack() as stack:
         running: list[_Process] = []
@@ -114,11 +121,8 @@ def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str)
             key = Key(scenario=plan.scenario.id, scale=plan.scale, contestant=contestant.name)
             if key in done:
                 continue
-            if reason := absence(contestant, plan.scale):
+            if reason := absence(contestant, plan.scale) or _too_late(plan):
                 yield Absence(key=key, reason=reason)
-                continue
-            if time.monotonic() > plan.until:
-                yield Absence(key=key, reason="there was no time to begin")
                 continue
             process = stack.enter_context(_Process(plan, contestant))
             tell(f"{contestant.name} gets ready")
@@ -142,10 +146,7 @@ def _rounds(plan: Plan, running: list[_Process], tell: Callable[[str], object]) 
                 running.remove(process)
                 yield said
             elif number:
-                one = Record(
-                    key=process.key, round=number, samples=tuple(said["samples"]), loop=said["loop"], cpu=said["cpu"]
-                )
-                records[process.key].append(one)
+                records[process.key].append(_record(process.key, number, said))
     for process in running:
         yield from _ended(process, records[process.key])
 
@@ -156,19 +157,18 @@ def _ended(process: _Process, records: Sequence[Record]) -> Iterator[Record | Ab
     if isinstance(said, Absence):
         yield said
     elif not records:
-        yield Absence(key=process.key, reason="there was no time for a round")
+        yield Absence(key=process.key, reason=NO_TIME)
     else:
         *rest, last = records
         yield from rest
-        yield Record(
-            key=last.key,
-            round=last.round,
-            samples=last.samples,
-            loop=last.loop,
-            cpu=last.cpu,
-            peak_mb=said["peak_mb"],
-            checked=said["checked"],
-        )
+        yield replace(last, peak_mb=said["peak_mb"], checked=said["checked"])
+
+
+def _record(key: Key, number: int, said: dict[str, Any]) -> Record:
+    timeline = tuple((seconds, who) for seconds, who in said["timeline"])
+    return Record(
+        key=key, round=number, samples=tuple(said["samples"]), loop=said["loop"], cpu=said["cpu"], timeline=timeline
+    )
 
 
 def _turned(running: list[_Process], number: int) -> list[_Process]:

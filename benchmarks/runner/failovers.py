@@ -20,7 +20,7 @@ from vipnet.lab.netns import ip
 from vipnet.lab.node import wait_for
 from vipnet.lab.record import Run, clear_all
 from vipnet.lab.scene import GROUP, LENGTH, MASTER, SLAVE, VIP, Scene, build
-from vipnet.lab.timeline import Watcher, longest_gap
+from vipnet.lab.timeline import Answer, Watcher, longest_gap
 
 __all__ = ["Failover", "Handover"]
 
@@ -34,6 +34,9 @@ _SWITCH: Final = 0.00005
 
 _EACH: Final = 0.0005
 """Seconds between two packets of the client."""
+
+_AFTER: Final = 0.01
+"""Seconds for which it goes on."""
 
 
 class _InScene(Worker):
@@ -82,6 +85,7 @@ class Failover(_InScene):
         self._served(SLAVE)
         time.sleep(_SETTLED)
         gap = longest_gap(self._watcher.since(began))
+        self._seen = [_moment(answer, began) for answer in self._watcher.since(began - _SETTLED)]
         undo()
         self._served(MASTER)
         return [gap]
@@ -90,6 +94,9 @@ class Failover(_InScene):
         answers = self._watcher.answers
         assert any(answer.page is not None for answer in answers)
         return f"{len(answers)} requests"
+
+    def timeline(self) -> Sequence[tuple[float, str]]:
+        return self._seen
 
     def _served(self, name: str) -> None:
         wait_for(lambda: self._watcher.served_by(name) or None, f"{name} to answer", timeout=_PATIENCE)
@@ -147,7 +154,7 @@ class Handover(_InScene):
         request, _ = frames.gratuitous(self.server(after), VIP)
         begun = time.perf_counter()
         self._raw[after].send(request)
-        answered = self._answered_by(after.encode())
+        answered = self._answered_by(after, begun)
         self._holder = after
         time.sleep(0.2)
         return [answered - begun]
@@ -155,17 +162,23 @@ class Handover(_InScene):
     def check(self) -> str:
         return f"{self._holder} answers"
 
-    def _answered_by(self, name: bytes) -> float:
-        deadline, due = time.perf_counter() + _PATIENCE, time.perf_counter()
-        while time.perf_counter() < deadline:
+    def timeline(self) -> Sequence[tuple[float, str]]:
+        return self._seen
+
+    def _answered_by(self, name: str, begun: float) -> float:
+        """Ask until somebody has answered, and a little longer; when that was."""
+        self._seen, first, due = list[tuple[float, str]](), begun + _PATIENCE, begun
+        while (now := time.perf_counter()) < min(first + _AFTER, begun + _PATIENCE):
             self._client.sendto(b"?", (self.scene.eip, _PORT))
             due += _EACH
             while (left := due - time.perf_counter()) > 0:
                 self._client.settimeout(left)
                 with suppress(TimeoutError):
-                    if self._client.recv(64) == name:
-                        return time.perf_counter()
-        raise AssertionError(f"{name.decode()} does not answer within {_PATIENCE:g} s")
+                    who, now = self._client.recv(64).decode(), time.perf_counter()
+                    self._seen.append((round(now - begun, 6), who))
+                    first = min(first, now) if who == name else first
+        assert first < begun + _PATIENCE, f"{name} does not answer within {_PATIENCE:g} s"
+        return first
 
     def _echo(self, one: socket.socket, name: bytes) -> None:
         one.settimeout(0.2)
@@ -173,6 +186,10 @@ class Handover(_InScene):
             with suppress(TimeoutError, OSError):
                 _, ancillary, _, peer = one.recvmsg(64, 64)
                 one.sendmsg([name], ancillary, 0, peer)  # from the address that was asked
+
+
+def _moment(answer: Answer, began: float) -> tuple[float, str]:
+    return round(answer.ended - began, 4), (answer.page or "").strip()
 
 
 def _unsaid(_: str) -> None:

@@ -2,7 +2,7 @@
 
 What is compared is how long vipnet took beside a reference of the same round: the same work by the bare kernel or switch, or
 the loop that its process ran just before. So a machine that is slower as a whole today changes nothing; but where the reference
-itself has moved far, nothing is said.
+itself has moved far, nothing is said. Bytes are compared as they are.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ def _judged(
     chance: random.Random,
 ) -> Verdict:
     old, new = (_ratios(scenario, one, all_of) for one, all_of in zip(pair, (before, after), strict=True))
-    if min(len(old.ratios), len(new.ratios)) < _FEWEST:
-        return Verdict(key=key, word="unsaid", reason=f"fewer than {_FEWEST} rounds")
+    fewest = 1 if scenario.is_size else _FEWEST
+    if min(len(old.ratios), len(new.ratios)) < fewest:
+        return Verdict(key=key, word="unsaid", reason=f"fewer than {fewest} rounds")
     moved = new.reference / old.reference - 1
     if abs(moved) > MOVED:
         reason = f"the reference itself moved by {moved:+.0%}: another machine, or a busy one"
@@ -102,7 +103,7 @@ class _Ratios:
 
 def _ratios(scenario: Scenario, series: Series, everybody: Mapping[Key, Series]) -> _Ratios:
     """By round, how long it took beside the reference; and the median of that."""
-    loops = {one.round: one.loop for one in series.rounds}
+    loops = {one.round: 1.0 if scenario.is_size else one.loop for one in series.rounds}
     references = loops
     if scenario.reference:
         key = Key(scenario=series.key.scenario, scale=series.key.scale, contestant=scenario.reference)

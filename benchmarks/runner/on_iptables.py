@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final
 
 from bench_iptables import IptablesScene
 
+from runner.changes import Changing, Churning, Drifting, timed, what_of
+from runner.scenes import InScene
 from runner.worker import Worker
+from vipnet.addresses import format_ip4
+from vipnet.intents import EipMapping
 
-__all__ = ["Audit", "Change", "Program", "Restore", "RestoreLine"]
+__all__ = ["Audit", "Change", "Churn", "Drifted", "Program", "Restore", "RestoreLine"]
 
 _CHANGES: Final = 5
 _RULES_EACH: Final = 7
 """What one mapped EIP with a limit is: DNAT, SNAT, its uplink, and a limit and a counter each way."""
 
 
-class _InScene(Worker):
+class _InScene(InScene[IptablesScene]):
     """Has a host with a VPC; `filled`: with its EIPs."""
 
-    filled = True
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.scene = stack.enter_context(IptablesScene(self.options["variant"]))
-            self.bare = self.scene.saved()
-            if self.filled:
-                self.program()
-                self.scene.reopen()
-                self.scene.backend.read()
-            self.prepare()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    def prepare(self) -> None:
-        """Get ready in the scene."""
+    def begin(self) -> None:
+        self.scene = self.stack.enter_context(IptablesScene(self.options["variant"]))
+        self.bare = self.scene.saved()
+        if self.filled:
+            self.program()
+            self.scene.reopen()
+            self.scene.backend.read()
 
     def program(self) -> None:
         """Have vipnet program all EIPs."""
@@ -48,7 +38,7 @@ class _InScene(Worker):
 
     def check(self) -> str:
         found = sum(line.startswith("-A") for line in self.scene.saved().splitlines())
-        assert found >= _RULES_EACH * self.scale, f"{found} rules for {self.scale} EIPs"
+        assert found >= _RULES_EACH * self.expected, f"{found} rules for {self.expected} EIPs"
         return f"{found} rules"
 
 
@@ -83,26 +73,42 @@ class Restore(_InScene):
         return [time.perf_counter() - begun]
 
 
-class Change(_InScene):
-    """vipnet: one EIP more, then it goes again; from the plan to the end of the restore program."""
+class Change(_InScene, Changing[IptablesScene]):
+    """vipnet."""
 
-    def once(self) -> Sequence[float]:
-        return [self._one(number) for number in range(self.scale, self.scale + _CHANGES)]
+    most = _CHANGES
 
-    def _one(self, number: int) -> float:
-        entries = self.scene.backend.compile(self.scene.mappings(number, number + 1))
-        steps = self.scene.steps({}, entries)
-        begun = time.perf_counter()
-        self.scene.carry_out(steps)
-        took = time.perf_counter() - begun
-        self.scene.carry_out(self.scene.steps(entries, {}))
-        return took
+
+class Churn(_InScene, Churning[IptablesScene]):
+    """vipnet."""
+
+
+class Drifted(_InScene, Drifting[IptablesScene]):
+    """vipnet; the restore program deletes the rules that name the EIPs."""
+
+    def lose(self, mappings: Sequence[EipMapping]) -> None:
+        wanted = {f" {format_ip4(ip)}/32 " for one in mappings for ip in (one.eip, one.vip)}
+        text = "".join(_deletions(self.scene.saved().splitlines(), wanted))
+        self.scene.restore(text, "--noflush")
+
+    def check(self) -> str:
+        return f"{super().check()}, {self.whole()}"
+
+
+def _deletions(lines: Iterable[str], wanted: Collection[str]) -> Iterator[str]:
+    """From the lines of tables, a file for the restore program that deletes rules with certain words."""
+    for line in lines:
+        if line.startswith(("*", "COMMIT")):
+            yield f"{line}\n"
+        elif line.startswith("-A") and any(word in f"{line} " for word in wanted):
+            yield f"-D{line.removeprefix('-A')}\n"
 
 
 class RestoreLine(_InScene):
-    """The restore program with one line in each of the two tables that an EIP has rules in, as one has it, in chains of its own.
+    """The restore program with a line, put in or taken out, or both (option `what`), in each of the two tables that an EIP is in.
 
-    As one has it: where a rule has no target that must be checked, iptables-nft has the kernel check nothing.
+    Each is as an EIP has one there, in a chain of its own: where a rule has no target that must be checked, iptables-nft has the
+    kernel check nothing.
     """
 
     def prepare(self) -> None:
@@ -114,13 +120,25 @@ class RestoreLine(_InScene):
         return [self._one() for _ in range(_CHANGES)]
 
     def _one(self) -> float:
+        put, taken = self._line(), ""
+        match what_of(self.options):
+            case "more":
+                pass
+            case "less":
+                put, taken = "", put
+            case "moved":
+                put, taken = self._line(), put
+        if taken:
+            self.scene.restore(taken, "--noflush")
+        text = taken.replace("-A ", "-D ") + put
+        return timed(lambda: self.scene.restore(text, "--noflush"))
+
+    def _line(self) -> str:
+        """The next ones."""
         number = next(self._numbers)
-        line = f"-A BENCH -d 198.51.{number >> 8}.{number & 255}/32 -j"
-        nat, mangle = f"{line} DNAT --to-destination 10.0.0.9", f"{line} MARK --set-xmark 0x1/0xff"
-        text = f"*nat\n{nat}\nCOMMIT\n*mangle\n{mangle}\nCOMMIT\n"
-        begun = time.perf_counter()
-        self.scene.restore(text, "--noflush")
-        return time.perf_counter() - begun
+        rule = f"-A BENCH -d 198.51.{number >> 8}.{number & 255}/32 -j"
+        nat, mangle = f"{rule} DNAT --to-destination 10.0.0.9", f"{rule} MARK --set-xmark 0x1/0xff"
+        return f"*nat\n{nat}\nCOMMIT\n*mangle\n{mangle}\nCOMMIT\n"
 
 
 class Audit(_InScene):

@@ -6,53 +6,52 @@ import socket
 import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from nft_programs import recorded
 from nft_scene import Scene, declared, grouped, in_words, nft, without_state
 from raw_netfilter import element_count, linked, replay, unconditional
 
+from runner import changes
+from runner.changes import Changing, Churning, Drifting, timed
+from runner.scenes import InScene
 from runner.worker import Worker
+from vipnet.intents import EipMapping
 from vipnet_nftables.entries import NativeEntry
 
-__all__ = ["Audit", "Change", "Churn", "NftChange", "NftProgram", "Program", "RawChange", "RawProgram", "Unchanged", "timed"]
+__all__ = [
+    "Audit",
+    "Change",
+    "Churn",
+    "Drifted",
+    "NftChange",
+    "NftProgram",
+    "Program",
+    "RawChange",
+    "RawProgram",
+    "Unchanged",
+    "installed",
+]
 
-_CHANGES: Final = 25
 _ELEMENTS_EACH: Final = 9
 """What one mapped EIP with a limit is in the kernel."""
 
 
-class _InScene(Worker):
+class _InScene(InScene[Scene]):
     """Has a host with a VPC, to which nothing else is done."""
 
-    filled = True
-    """Whether its EIPs are there when it is ready."""
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.stack = stack
-            self.scene = stack.enter_context(Scene())
-            self.mapped = self.scene.backend.compile(self.scene.mappings(0, self.scale)) if self.filled else {}
-            self.scene.program(self.mapped)
-            if self.filled:
-                self.scene.reopen()
-                self.scene.backend.read()
-            self.prepare()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    def prepare(self) -> None:
-        """Get ready in the scene; what is put on `stack` ends before it."""
+    def begin(self) -> None:
+        self.scene = self.stack.enter_context(Scene())
+        self.mapped = self.scene.backend.compile(self.scene.mappings(0, self.scale)) if self.filled else {}
+        self.scene.program(self.mapped)
+        if self.filled:
+            self.scene.reopen()
+            self.scene.backend.read()
 
     def check(self) -> str:
-        found = element_count(self.scene.router)
-        assert found >= _ELEMENTS_EACH * self.scale, f"{found} elements for {self.scale} EIPs"
+        found, eips = element_count(self.scene.router), self.expected
+        assert found >= _ELEMENTS_EACH * eips, f"{found} elements for {eips} EIPs"
         return f"{found} elements"
 
 
@@ -117,86 +116,59 @@ class NftProgram(_Anew):
         return timed(lambda: nft(router, "-f", path))
 
 
-class Change(_InScene):
-    """vipnet: one EIP more, then it goes again; from the plan to the acknowledgement."""
-
-    def once(self) -> Sequence[float]:
-        return [self._one(number) for number in range(self.scale, self.scale + _CHANGES)]
-
-    def _one(self, number: int) -> float:
-        entries = self.scene.backend.compile(self.scene.mappings(number, number + 1))
-        steps = self.scene.steps({}, entries)
-        begun = time.perf_counter()
-        self.scene.carry_out(steps)
-        took = time.perf_counter() - begun
-        self.scene.carry_out(self.scene.steps(entries, {}))
-        return took
+class Change(_InScene, Changing[Scene]):
+    """vipnet."""
 
 
-class RawChange(_InScene):
-    """The kernel with the bytes that vipnet sends for one EIP more."""
+class RawChange(Change):
+    """The kernel with the bytes that vipnet sends for such a change."""
 
     def prepare(self) -> None:
-        self._numbers = range(self.scale, self.scale + _CHANGES)
-        self._sent = list(map(self._bytes_of, self._numbers))
+        self._sent = [(change, self._bytes_of(change)) for change in self.changes()]
         self._link: socket.socket = self.stack.enter_context(linked(self.scene.router))
 
     def once(self) -> Sequence[float]:
-        return [self._one(number, sent) for number, sent in zip(self._numbers, self._sent, strict=True)]
+        return [self._one(change, sent) for change, sent in self._sent]
 
-    def _bytes_of(self, number: int) -> list[bytes]:
-        entries = self.scene.backend.compile(self.scene.mappings(number, number + 1))
+    def _bytes_of(self, change: changes.Change) -> list[bytes]:
         with recorded() as sent:
-            self.scene.program(entries)
-        self.scene.carry_out(self.scene.steps(entries, {}))
+            change.carry_out(self.scene)
+        change.undone.carry_out(self.scene)
         return [unconditional(one) for one in sent]
 
-    def _one(self, number: int, sent: Sequence[bytes]) -> float:
-        begun = time.perf_counter()
-        replay(self._link, *sent)
-        took = time.perf_counter() - begun
-        self.scene.carry_out(self.scene.steps(self.scene.backend.compile(self.scene.mappings(number, number + 1)), {}))
+    def _one(self, change: changes.Change, sent: Sequence[bytes]) -> float:
+        took = timed(lambda: replay(self._link, *sent))
+        change.undone.carry_out(self.scene)
         return took
 
 
-class NftChange(_InScene):
-    """`nft -f -` with the elements of one EIP more. What it has put in is looked for by key each time."""
+class NftChange(Change):
+    """`nft -f -` with the elements that come and go. What it has put in is looked for by key each time."""
 
-    changes = 5
+    most = 5
 
-    def once(self) -> Sequence[float]:
-        return [self._one(number) for number in range(self.scale, self.scale + self.changes)]
-
-    def work(self, entries: Collection[NativeEntry]) -> Callable[[], object]:
-        """Get ready to add entries, and return what does it."""
-        text = grouped(in_words(entries))
-        return lambda: nft(self.scene.router, "-f", "-", text=text)
-
-    def _one(self, number: int) -> float:
-        entries = self.scene.backend.compile(self.scene.mappings(number, number + 1))
-        took = timed(self.work(entries.values()))
-        installed(self.scene, entries)
-        nft(self.scene.router, "-f", "-", text=grouped(without_state(in_words(entries.values())), "delete"))
+    def made(self, change: changes.Change) -> float:
+        before, after = (self.scene.backend.compile(some) for some in (change.before, change.after))
+        gone, come = (_words(one, beside=other) for one, other in ((before, after), (after, before)))
+        took = timed(lambda: nft(self.scene.router, "-f", "-", text=_commands(gone, come)))
+        installed(self.scene, after)
+        nft(self.scene.router, "-f", "-", text=_commands(come, gone))
         return took
 
 
-class Churn(_InScene):
-    """A hundred EIPs go and a hundred come: one by one, or in one transaction (option `together`); the time of each of them."""
+class Churn(_InScene, Churning[Scene]):
+    """vipnet."""
 
-    def once(self) -> Sequence[float]:
-        backend, scene, count = self.scene.backend, self.scene, min(100, self.scale)
-        gone, come = (backend.compile(scene.mappings(first, first + count)) for first in (0, self.scale))
-        if self.options["together"] == "yes":
-            took = timed(lambda: scene.carry_out(scene.steps(gone, come)))
-        else:
-            took = sum(self._moved(number) for number in range(count))
-        scene.carry_out(scene.steps(come, gone))
-        return [took / count]
 
-    def _moved(self, number: int) -> float:
-        scene, other = self.scene, self.scale + number
-        old, new = (scene.backend.compile(scene.mappings(first, first + 1)) for first in (number, other))
-        return timed(lambda: scene.carry_out(scene.steps(old, new)))
+class Drifted(_InScene, Drifting[Scene]):
+    """vipnet; nft deletes the elements."""
+
+    def lose(self, mappings: Sequence[EipMapping]) -> None:
+        lost = _words(self.scene.backend.compile(mappings), beside={})
+        nft(self.scene.router, "-f", "-", text=_commands(lost, {}))
+
+    def check(self) -> str:
+        return f"{super().check()}, {self.whole()}"
 
 
 class Unchanged(_InScene):
@@ -217,11 +189,13 @@ class Audit(_InScene):
 def installed(scene: Scene, entries: Mapping[str, NativeEntry]) -> None:
     """Look for entries by key. Raises AssertionError where one is missing, or has another limit than it should."""
     found = scene.backend.evidence([*entries.values()])
-    assert {finding.state for finding in found.values()} == {"installed"}, found
+    assert {finding.state for finding in found.values()} <= {"installed"}, found
 
 
-def timed(work: Callable[[], object]) -> float:
-    """The seconds that something takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+def _words(entries: Mapping[str, NativeEntry], *, beside: Mapping[str, NativeEntry]) -> dict[str, list[str]]:
+    """The elements of entries that are not beside them."""
+    return in_words(entry for key, entry in entries.items() if beside.get(key) != entry)
+
+
+def _commands(gone: Mapping[str, Sequence[str]], come: Mapping[str, Sequence[str]]) -> str:
+    return grouped(without_state(gone), "delete") + grouped(come)

@@ -5,61 +5,51 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from ovs_switch import Scene, replay, text_of
+from ovs_switch import Scene, is_bundle, ours, replay, text_of
 
-from runner.worker import Worker
-from vipnet.intents import Intent
-from vipnet.plan import TargetPlan, diff
-from vipnet_ovs.entries import Entry
+from runner import changes
+from runner.changes import Changing, Churning, Drifting, timed
+from runner.scenes import InScene
+from vipnet.intents import EipMapping
+from vipnet.plan import diff
 from vipnet_ovs.flows import Flow
 
-__all__ = ["Audit", "Change", "OfctlChange", "OfctlProgram", "Program", "RawChange", "RawProgram", "Unchanged"]
+__all__ = [
+    "Audit",
+    "Change",
+    "Churn",
+    "Drifted",
+    "OfctlChange",
+    "OfctlProgram",
+    "Program",
+    "RawChange",
+    "RawProgram",
+    "Unchanged",
+]
 
-_CHANGES: Final = 25
 _FLOWS_EACH: Final = 6
 
 
-class _InScene(Worker):
+class _InScene(InScene[Scene]):
     """Has a switch with the standard scene; `filled`: with its EIPs."""
 
-    filled = True
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.stack = stack
-            self.scene = stack.enter_context(Scene())
-            if self.filled:
-                self.program()
-            self.prepare()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    def prepare(self) -> None:
-        """Get ready in the scene; what is put on `stack` ends before it."""
+    def begin(self) -> None:
+        self.scene = self.stack.enter_context(Scene())
+        if self.filled:
+            self.program()
 
     def program(self) -> bytes:
         """Have vipnet program all EIPs; what it sent."""
-        plan = diff({}, self.scene.backend.compile(self.scene.mappings(self.scale)))
+        entries = self.scene.backend.compile(self.scene.mappings(self.scale))
         with self.scene.recorded() as sent:
-            self.apply(*self.scene.backend.steps(plan))
+            self.scene.carry_out(self.scene.steps({}, entries))
         return b"".join(sent)
 
-    def apply(self, *steps: TargetPlan[Entry]) -> None:
-        """Carry steps out."""
-        for step in steps:
-            refused = self.scene.backend.apply(step)
-            assert not refused, refused
-
     def check(self) -> str:
-        found = sum("cookie=0x766e" in line for line in self.scene.ofctl("dump-flows", "--no-stats").splitlines())
-        assert found >= _FLOWS_EACH * self.scale, f"{found} flows for {self.scale} EIPs"
+        found = ours(self.scene.ofctl("dump-flows", "--no-stats"))
+        assert found >= _FLOWS_EACH * self.expected, f"{found} flows for {self.expected} EIPs"
         return f"{found} flows"
 
 
@@ -86,7 +76,7 @@ class Program(_Anew):
 
     def work(self) -> float:
         intents, begun = self.scene.mappings(self.scale), time.perf_counter()
-        self.apply(*self.scene.backend.steps(diff({}, self.scene.backend.compile(intents))))
+        self.scene.carry_out(self.scene.steps({}, self.scene.backend.compile(intents)))
         return time.perf_counter() - begun
 
 
@@ -118,58 +108,50 @@ class OfctlProgram(_Anew):
         return time.perf_counter() - begun
 
 
-class Change(_InScene):
-    """vipnet: one EIP more, without a limit, then it goes again; from the plan to the acknowledgement."""
-
-    def once(self) -> Sequence[float]:
-        return [self.one(step) for step in map(self.step, range(_CHANGES))]
-
-    def step(self, number: int) -> TargetPlan[Entry]:
-        """What is to be done for one more."""
-        (step,) = self.scene.backend.steps(diff({}, self.scene.backend.compile(self.mapping(number))))
-        return step
-
-    def mapping(self, number: int) -> list[Intent]:
-        """One more, without a limit."""
-        return self.scene.mappings(1, first=self.scale + 10 * number + 1)
-
-    def one(self, step: TargetPlan[Entry]) -> float:
-        """Do it; the seconds that it took."""
-        begun = time.perf_counter()
-        self.apply(step)
-        took = time.perf_counter() - begun
-        self.apply(TargetPlan(step.target, delete=step.create))
-        return took
+class Change(_InScene, Changing[Scene]):
+    """vipnet; EIPs without a limit."""
 
 
 class RawChange(Change):
-    """The switch with the bytes that vipnet sends for one EIP more."""
+    """The switch with the bytes that vipnet sends for such a change."""
 
-    def one(self, step: TargetPlan[Entry]) -> float:
+    def made(self, change: changes.Change) -> float:
         with self.scene.recorded() as sent:
-            self.apply(step)
-        bundle = max(sent, key=len)
-        self.apply(TargetPlan(step.target, delete=step.create))
-        begun = time.perf_counter()
-        replay(self.scene.socket, bundle)
-        took = time.perf_counter() - begun
-        self.apply(TargetPlan(step.target, delete=step.create))
+            change.carry_out(self.scene)
+        bundles = b"".join(one for one in sent if is_bundle(one))
+        change.undone.carry_out(self.scene)
+        took = timed(lambda: replay(self.scene.socket, bundles))
+        change.undone.carry_out(self.scene)
         return took
 
 
 class OfctlChange(Change):
     """`ovs-ofctl --bundle add-flows` with the flows of one EIP more."""
 
-    def once(self) -> Sequence[float]:
-        return [self.one(step) for step in map(self.step, range(5))]
+    most = 5
 
-    def one(self, step: TargetPlan[Entry]) -> float:
+    def made(self, change: changes.Change) -> float:
+        (step,) = change.steps(self.scene)
         lines = text_of(self.scene.listed([entry for entry in step.create if isinstance(entry, Flow)]))
-        begun = time.perf_counter()
-        self.scene.ofctl("--bundle", "add-flows", text=lines)
-        took = time.perf_counter() - begun
-        self.apply(TargetPlan(step.target, delete=step.create))
+        took = timed(lambda: self.scene.ofctl("--bundle", "add-flows", text=lines))
+        change.undone.carry_out(self.scene)
         return took
+
+
+class Churn(_InScene, Churning[Scene]):
+    """vipnet."""
+
+
+class Drifted(_InScene, Drifting[Scene]):
+    """vipnet; ovs-ofctl deletes the flows."""
+
+    def lose(self, mappings: Sequence[EipMapping]) -> None:
+        flows = (one for one in self.scene.backend.compile(mappings).values() if isinstance(one, Flow))
+        cookies = dict.fromkeys(flow.cookie for flow in flows)
+        self.scene.ofctl("--bundle", "add-flows", text="".join(f"delete cookie={cookie:#x}/-1\n" for cookie in cookies))
+
+    def check(self) -> str:
+        return f"{super().check()}, {self.whole()}"
 
 
 class Unchanged(_InScene):

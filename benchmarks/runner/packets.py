@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from bench_iptables import IptablesScene
 from nft_packets import ended, raw, sent, warm
@@ -15,9 +15,8 @@ from ovs_switch import Scene as SwitchScene
 from raw_netfilter import connections, forget_connections
 
 from runner.worker import Worker
-from vipnet.plan import diff
 
-__all__ = ["Flows", "SwitchFlows"]
+__all__ = ["Flows", "SwitchFlows", "made"]
 
 _FLOWS: Final = 5_000
 _FROM: Final = 20_000
@@ -31,7 +30,7 @@ class Flows(Worker):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            scene = self._scene = stack.enter_context(self._made())
+            scene = self._scene = stack.enter_context(made(self.options["by"]))
             scene.program(scene.backend.compile(scene.mappings(0, self.scale)))
             scene.reopen()
             if self.options["by"].startswith("list") and isinstance(scene, IptablesScene):
@@ -55,10 +54,6 @@ class Flows(Worker):
         assert self._seen >= _FLOWS, f"{self._seen} connections of {_FLOWS} packets"
         return f"{self._seen} connections"
 
-    def _made(self) -> Scene:
-        kind, _, variant = self.options["by"].partition("-")
-        return Scene() if kind == "nftables" else IptablesScene(variant)
-
 
 class SwitchFlows(Worker):
     """The same through Open vSwitch: from sending to having it."""
@@ -66,10 +61,8 @@ class SwitchFlows(Worker):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._scene = stack.enter_context(SwitchScene(servers=True))
-            backend: Any = self._scene.backend
-            apply: Callable[[Any], Any] = backend.apply
-            for step in backend.steps(diff({}, backend.compile(self._scene.mappings(self.scale)))):
-                assert not apply(step)
+            entries = self._scene.backend.compile(self._scene.mappings(self.scale))
+            self._scene.carry_out(self._scene.steps({}, entries))
             self._stack = stack.pop_all()
         return self
 
@@ -81,3 +74,9 @@ class SwitchFlows(Worker):
 
     def check(self) -> str:
         return "each was received"
+
+
+def made(by: str) -> Scene:
+    """A scene of the kernel: nftables, or iptables or a list of rules of a variant."""
+    kind, _, variant = by.partition("-")
+    return Scene() if kind == "nftables" else IptablesScene(variant)

@@ -12,11 +12,12 @@ from runner.plots import THEMES, Form, Theme, curves, ratios
 from runner.records import Absence, Key, Series
 from runner.scenario import Scenario
 from runner.tables import table
+from runner.timelines import timelines
 
 __all__ = ["write_report"]
 
 _Draw = Callable[[Scenario, Mapping[Key, Series], Theme, Form], bytes | None]
-_PICTURES: Final[Mapping[str, _Draw]] = {"growth": curves, "ratios": ratios}
+_PICTURES: Final[Mapping[str, _Draw]] = {"growth": curves, "ratios": ratios, "timeline": timelines}
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --line: #d0d0d0; --soft: #f3f4f6; }

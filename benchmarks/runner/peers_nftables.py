@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from importlib import import_module
@@ -15,7 +16,8 @@ from typing import Any, Final
 
 from nft_scene import Scene, declared, grouped, in_words, nft
 
-from runner.on_nftables import NftChange, NftProgram, timed
+from runner.changes import Change, timed
+from runner.on_nftables import NftChange, NftProgram, installed
 from vipnet_kernel.namespaces import entered
 from vipnet_nftables.columns import ElementEntry
 from vipnet_nftables.entries import Element, NativeEntry
@@ -43,10 +45,25 @@ class LibraryProgram(NftProgram):
         return timed(lambda: _told(library, text))
 
 
-class LibraryChange(NftChange):
+class _Adding(NftChange):
+    """Adds the elements of one EIP more, which are looked for by key each time."""
+
+    def made(self, change: Change) -> float:
+        entries = self.scene.backend.compile(change.after)
+        took = timed(self.work(entries.values()))
+        installed(self.scene, entries)
+        change.undone.carry_out(self.scene)
+        return took
+
+    @abstractmethod
+    def work(self, entries: Collection[NativeEntry]) -> Callable[[], object]:
+        """Get ready to add entries, and return what does it."""
+
+
+class LibraryChange(_Adding):
     """libnftables with the elements of one EIP more as text, in one `cmd` of a handle that stays open."""
 
-    changes = 25
+    most = 25
 
     def prepare(self) -> None:
         self._library = _library(self.scene.router)
@@ -56,7 +73,7 @@ class LibraryChange(NftChange):
         return lambda: _told(self._library, text)
 
 
-class WordsChange(NftChange):
+class WordsChange(_Adding):
     """`nft add element` with the elements of one EIP more on the command line.
 
     Option `calls`: "one" has all commands as arguments of one nft, which is one transaction; "each" starts nft for every set.
@@ -82,10 +99,10 @@ class NetlinkProgram(NftProgram):
             return timed(lambda: _put(links, elements))
 
 
-class NetlinkChange(NftChange):
+class NetlinkChange(_Adding):
     """pyroute2: `NFTables.set_elems` for each set that one EIP more has an element in; each is a transaction."""
 
-    changes = 25
+    most = 25
 
     def prepare(self) -> None:
         self._links = _links(self.scene.router, self.stack)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,10 @@ from typing import Any, Final, Self
 
 from ovs_switch import Scene, text_of
 
+from runner.changes import Change
 from runner.on_ovs import OfctlChange, OfctlProgram
 from vipnet.intents import EipMapping, Intent
-from vipnet.plan import TargetPlan, diff
+from vipnet.plan import TargetPlan
 from vipnet.process import run
 from vipnet_kernel.namespaces import entered
 from vipnet_ovs.entries import Entry
@@ -108,21 +109,20 @@ class OskenProgram(OfctlProgram):
 class OskenChange(OfctlChange):
     """One EIP more: six flow mods and a barrier. Each flow is looked for by key."""
 
+    most = 25
+
     def prepare(self) -> None:
         self._osken = self.stack.enter_context(Osken(self.scene))
         self.scene.backend.forget()
         wanted = {**self.scene.base, **self.scene.backend.compile(self.scene.mappings(self.scale))}
-        self.apply(*self.scene.backend.steps(diff(self.scene.backend.read(), wanted)))
+        self.scene.carry_out(self.scene.steps(self.scene.backend.read(), wanted))
 
-    def once(self) -> Sequence[float]:
-        return [self._added(number) for number in range(25)]
-
-    def _added(self, number: int) -> float:
-        step = self.step(number)
+    def made(self, change: Change) -> float:
+        (step,) = change.steps(self.scene)
         flows = [entry for entry in step.create if isinstance(entry, Flow)]
-        took = self._osken.program(self.mapping(number), {flows[0].cookie})
+        took = self._osken.program(change.after, {flows[0].cookie})
         self._compare(step)
-        self.apply(TargetPlan(step.target, delete=step.create))
+        change.undone.carry_out(self.scene)
         return took
 
     def _compare(self, step: TargetPlan[Entry]) -> None:

@@ -10,16 +10,16 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from runner.records import Key, Series
-from runner.scenario import Scenario
-from runner.tables import UNITS, ratio, scale_word
+from runner.scenario import UNITS, Scenario
+from runner.tables import ratio, scale_word
 
-__all__ = ["THEMES", "Form", "Theme", "curves", "ratios"]
+__all__ = ["GREY", "INK", "LOOKS", "THEMES", "Form", "Theme", "canvas", "curves", "ratios", "written"]
 
 Theme = Literal["light", "dark"]
 THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
 Form = Literal["svg", "png"]
 
-_LOOKS: Final = (
+LOOKS: Final = (
     ("#0080C6", "o", "-"),
     ("#E69F00", "s", "--"),
     ("#009E73", "^", "-."),
@@ -28,11 +28,13 @@ _LOOKS: Final = (
 )
 """Colour, mark and dash of each line: the colours of Okabe and Ito, told apart also without colour."""
 
-_INK: Final[Mapping[Theme, tuple[str, str]]] = {"light": ("#1b1b1b", "#ffffff"), "dark": ("#e6e6e6", "#16181c")}
+INK: Final[Mapping[Theme, tuple[str, str]]] = {"light": ("#1b1b1b", "#ffffff"), "dark": ("#e6e6e6", "#16181c")}
+"""What is drawn with, and on."""
+
 _FAR: Final = 10
 """So many times smaller than the median the least is drawn at most."""
 
-_GREY: Final = "#8a8a8a"
+GREY: Final = "#8a8a8a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ def curves(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
     lines = [line for one in scenario.contestants if (line := _line(scenario, one.name, series)) is not None]
     if not any(len(line.scales) > 1 for line in lines):
         return None
-    figure, axes = _axes(theme)
-    for line, (colour, mark, dash) in zip(lines, _LOOKS * 3, strict=False):
+    figure, axes = canvas(theme)
+    for line, (colour, mark, dash) in zip(lines, LOOKS * 3, strict=False):
         bars = [[value - low for value, low in zip(line.values, line.least, strict=True)],
                 [high - value for value, high in zip(line.values, line.most, strict=True)]]
         style: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": dash, "capsize": 3, "linewidth": 1.8}
@@ -58,13 +60,15 @@ def curves(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(_plain)
+    ticker: Any = import_module("matplotlib.ticker")
+    axes.yaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(1, 0.5)))  # numbers, where they span no decade
     ticks = sorted({scale for line in lines for scale in line.scales})
     axes.set_xticks(ticks, [scale_word(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("EIPs")
     axes.set_ylabel(f"{scenario.unit} for {scenario.per}")
-    figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=_INK[theme][0])
-    return _written(figure, f"{scenario.id}: {scenario.about}", form)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, labelcolor=INK[theme][0])
+    return written(figure, f"{scenario.id}: {scenario.about}", form)
 
 
 def ratios(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form: Form = "svg") -> bytes | None:
@@ -72,23 +76,24 @@ def ratios(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
     found = list(_ratios(scenario, series))
     if not found:
         return None
-    figure, axes = _axes(theme, height=0.8 + 0.45 * len(found))
+    figure, axes = canvas(theme, height=0.8 + 0.45 * len(found))
     names = [f"{name} ({scale_word(scale)})" for name, scale, _ in found]
     values = [value for _, _, value in found]
-    colours = [_LOOKS[0][0] if value >= 1 else _LOOKS[1][0] for value in values]
+    colours = [LOOKS[0][0] if value >= 1 else LOOKS[1][0] for value in values]
     bars = axes.barh(names, [value - 1 for value in values], left=1, color=colours, height=0.6)
     for bar, value in zip(bars, values, strict=True):
         bar.set_hatch("" if value >= 1 else "//")
         side = {"ha": "left"} if value >= 1 else {"ha": "right"}
-        axes.text(value, bar.get_y() + bar.get_height() / 2, f" {value:.3g} ", va="center", color=_INK[theme][0], **side)
+        axes.text(value, bar.get_y() + bar.get_height() / 2, f" {value:.3g} ", va="center", color=INK[theme][0], **side)
     axes.set_xscale("log")
     axes.set_xlim(min(0.5, *values) / 2, max(2.0, *values) * 2)
     axes.xaxis.set_major_formatter(_plain)
     axes.xaxis.set_minor_formatter(_nothing)
-    axes.axvline(1, color=_GREY, linewidth=1)
+    axes.axvline(1, color=GREY, linewidth=1)
     axes.invert_yaxis()
-    axes.set_xlabel("times vipnet's time (more: vipnet is faster)")
-    return _written(figure, f"{scenario.id}, beside vipnet", form)
+    what = "memory (more: vipnet takes less)" if scenario.is_size else "time (more: vipnet is faster)"
+    axes.set_xlabel(f"times vipnet's {what}")
+    return written(figure, f"{scenario.id}, beside vipnet", form)
 
 
 def _ratios(scenario: Scenario, series: Mapping[Key, Series]) -> Iterable[tuple[str, int, float]]:
@@ -121,21 +126,23 @@ def _nothing(_value: float, _: int | None) -> str:
     return ""
 
 
-def _axes(theme: Theme, height: float = 3.6) -> tuple[Any, Any]:
-    ink, paper = _INK[theme]
+def canvas(theme: Theme, height: float = 3.6) -> tuple[Any, Any]:
+    """A figure of a height in inches, and its axes."""
+    ink, paper = INK[theme]
     module: Any = import_module("matplotlib.figure")  # 0.3 s, for who draws alone
     figure = module.Figure(figsize=(7.2, height), layout="constrained", facecolor=paper)
     axes = figure.add_subplot(facecolor=paper)
     axes.tick_params(colors=ink, which="both")
     for spine in axes.spines.values():
-        spine.set_color(_GREY)
+        spine.set_color(GREY)
     axes.xaxis.label.set_color(ink)
     axes.yaxis.label.set_color(ink)
-    axes.grid(visible=True, color=_GREY, alpha=0.25, linewidth=0.6)
+    axes.grid(visible=True, color=GREY, alpha=0.25, linewidth=0.6)
     return figure, axes
 
 
-def _written(figure: Any, title: str, form: Form) -> bytes:
+def written(figure: Any, title: str, form: Form) -> bytes:
+    """A figure as a file, the same each time."""
     matplotlib: Any = import_module("matplotlib")
     octets = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "vipnet", "svg.fonttype": "none"}):

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -25,7 +25,7 @@ from vipnet.plan import diff
 from vipnet.registry import load_backend
 from vipnet.store import MemoryStore
 
-__all__ = ["Addresses", "Compile", "Import", "Model", "Verb"]
+__all__ = ["Addresses", "Compile", "Import", "Model", "Verb", "forgetful", "mapped"]
 
 _CALLS: Final = 1_000
 _SIZE: Final = 1 << 24
@@ -65,7 +65,7 @@ class Model(Worker):
     cpu = True
 
     def once(self) -> Sequence[float]:
-        with _cloud(self.seed) as cloud:
+        with forgetful(self.seed) as cloud:
             begun = time.process_time()
             with cloud.transaction() as tx:
                 fill(tx, Shape(self.scale))
@@ -84,7 +84,7 @@ class Verb(Worker):
     cpu = True
 
     def __enter__(self) -> Self:
-        self._cloud = _cloud(self.seed)
+        self._cloud = forgetful(self.seed)
         with self._cloud.transaction() as tx:
             fill(tx, Shape(self.scale))
         self._cloud.settle()
@@ -114,11 +114,10 @@ class Compile(Worker):
     cpu = True
 
     def __enter__(self) -> Self:
-        with _cloud(self.seed) as cloud:
+        with forgetful(self.seed) as cloud:
             with cloud.transaction() as tx:
                 fill(tx, Shape(self.scale))
-            found = derive(cloud.topology, _WITH_UPLINK, all_scopes(cloud.topology))
-        self._intents: list[Intent] = [one for one in found.values() if isinstance(one, EipMapping)]
+            self._intents: list[Intent] = [*mapped(cloud)]
         self._backend: Any = load_backend(self.options["backend"])(BackendContext())
         return self
 
@@ -151,7 +150,14 @@ def _interpreter(words: str) -> float:
     return time.perf_counter() - begun
 
 
-def _cloud(seed: int) -> Controller:
+def mapped(cloud: Controller) -> Iterator[EipMapping]:
+    """What is to be true of the EIPs of a cloud."""
+    found = derive(cloud.topology, cloud.config, all_scopes(cloud.topology)).values()
+    return (one for one in found if isinstance(one, EipMapping))
+
+
+def forgetful(seed: int) -> Controller:
+    """A cloud without anything yet, on a data plane that keeps nothing."""
     world = World(random=random.Random(seed).randrange)
     return Controller(config=_WITH_UPLINK, store=MemoryStore(), backend=Forgetful(BackendContext()), world=world)
 

@@ -20,6 +20,7 @@ __all__ = [
     "VERSION",
     "Absence",
     "Key",
+    "Moment",
     "Record",
     "Series",
     "environment",
@@ -52,6 +53,10 @@ def undisturbed(samples: Iterable[float]) -> float:
     return ordered[(len(ordered) - 1) // 4]
 
 
+Moment = tuple[float, str]
+"""Seconds, and who."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """Whose round it is."""
@@ -63,7 +68,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One round: seconds of each unit of work (`cpu`: CPU seconds), and those of the loop before it."""
+    """One round: seconds of each unit of work (`cpu`: CPU seconds), or bytes, and the seconds of the loop before it.
+
+    `timeline`: who answered, and when, in seconds from what was done to them; "": there was no answer.
+    """
 
     key: Key
     round: int
@@ -72,11 +80,14 @@ class Record:
     cpu: bool
     peak_mb: float | None = None
     checked: str = ""
+    timeline: tuple[Moment, ...] = ()
 
     def line(self) -> str:
         """As it is written."""
         fields = {**asdict(self.key), **asdict(self)}
         del fields["key"]
+        if not self.timeline:
+            del fields["timeline"]
         return json.dumps({"kind": "round", **fields})
 
 
@@ -154,7 +165,8 @@ def _machine(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _record(fields: dict[str, Any]) -> Record:
     key, samples = _key(fields), tuple(fields.pop("samples"))
-    return Record(key=key, samples=samples, **fields)
+    timeline = tuple((float(seconds), str(who)) for seconds, who in fields.pop("timeline", ()))
+    return Record(key=key, samples=samples, timeline=timeline, **fields)
 
 
 def _key(fields: dict[str, Any]) -> Key:

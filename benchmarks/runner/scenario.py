@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-__all__ = ["PROFILES", "Contestant", "Profile", "Scenario", "Share"]
+__all__ = ["PROFILES", "UNITS", "Contestant", "Profile", "Scenario", "Share", "Unit"]
+
+Unit = Literal["us", "ms", "s", "B", "KB", "MB"]
+UNITS: Final[Mapping[Unit, float]] = {"us": 1e6, "ms": 1e3, "s": 1.0, "B": 1.0, "KB": 1e-3, "MB": 1e-6}
+"""What samples are multiplied by: seconds, or bytes."""
 
 Profile = Literal["quick", "full"]
 PROFILES: Final[tuple[Profile, ...]] = ("quick", "full")
@@ -50,19 +54,24 @@ class Scenario:
     """The same work, done by several at the same scales, by turns.
 
     `group` is the data plane, or "pure" for code that asks none: of that CPU time is judged. `reference` is the contestant that
-    others are divided by when two runs are compared, "": the loop that every process runs. `goal`: the most that vipnet is to
-    take of a contestant's time, by its name.
+    others are divided by when two runs are compared, "": the loop that every process runs; bytes are compared as they are.
+    `goal`: the most that vipnet is to take of a contestant's time, by its name.
     """
 
     name: str
     group: str
     about: str
-    unit: Literal["us", "ms", "s", "MB"]
+    unit: Unit
     per: str
     contestants: tuple[Contestant, ...]
     shares: Mapping[Profile, Share]
     reference: str = ""
     goals: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def is_size(self) -> bool:
+        """Whether samples are bytes, which no machine makes more or less of."""
+        return self.unit in ("B", "KB", "MB")
 
     @property
     def id(self) -> str:

@@ -7,14 +7,12 @@ from statistics import median
 from typing import Final
 
 from runner.records import Absence, Key, Series
-from runner.scenario import Contestant, Scenario
+from runner.scenario import UNITS, Contestant, Scenario
 
-__all__ = ["MINE", "UNITS", "ratio", "scale_word", "tables"]
+__all__ = ["MINE", "ratio", "scale_word", "tables"]
 
 MINE: Final = "vipnet"
 """How the names of contestants begin that are ours."""
-
-UNITS: Final = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1.0}
 
 
 def tables(scenarios: Mapping[str, Scenario], series: Mapping[Key, Series], absences: Collection[Absence]) -> str:
@@ -29,7 +27,7 @@ def table(scenario: Scenario, series: Mapping[Key, Series], absences: Collection
     if not scales and not missing:
         return []
     rows = [row for scale in scales for row in _rows(scenario, scale, series)]
-    head = ["EIPs", "contestant", f"median, {scenario.unit}", "min", "p99", "max", "rounds", "times vipnet's", "goal"]
+    head = ["EIPs", "contestant", f"median, {scenario.unit}", "min", "p99", "worst", "rounds", "times vipnet's", "goal"]
     lines = [f"\n### {scenario.id}\n", f"{scenario.about}; {scenario.unit} for {scenario.per}\n"]
     lines += [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
     lines += [f"\n{one.key.contestant} at {scale_word(one.key.scale)}: {one.reason}" for one in missing]

@@ -46,9 +46,13 @@ class Worker(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
+    def timeline(self) -> Sequence[tuple[float, str]]:
+        """What is to be drawn of the last round: when who answered, in seconds from what was done to them; "": nobody."""
+        return ()
+
     @abstractmethod
     def once(self) -> Sequence[float]:
-        """Do the work of one round; the seconds of each unit of it."""
+        """Do the work of one round; the seconds of each unit of it, or bytes."""
 
     def check(self) -> str:
         """Read back what was done, outside of what is measured, and say it. Raises AssertionError where it is not that."""
@@ -82,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
         _say(ready=time.perf_counter() - begun)
         for _ in sys.stdin:
             samples, looped = _round(made)
-            _say(samples=samples, loop=looped, cpu=made.cpu)
+            _say(samples=samples, loop=looped, cpu=made.cpu, timeline=made.timeline())
         checked = made.check()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is cleaned up, and the end is near
     _say(end=True, checked=checked, peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -13,13 +13,14 @@ from xml.etree import ElementTree
 import pytest
 import run as program
 from runner.catalogue import SCENARIOS
-from runner.contest import Plan, held
+from runner.contest import NO_TIME, Plan, held
 from runner.judge import compared
 from runner.page import write_report
 from runner.plots import curves, ratios
 from runner.records import COMPLETE, Absence, Key, Record, Series, environment, is_complete, read, series_of
 from runner.scenario import PROFILES, Contestant, Profile, Scenario, Share
 from runner.tables import tables
+from runner.timelines import spells, timelines
 
 SHARES: Mapping[Profile, Share] = {profile: Share((10,), 2) for profile in PROFILES}
 
@@ -132,9 +133,12 @@ def test_no_round_begins_when_the_time_is_over(tmp_path: Path) -> None:
     assert 0 < sum(isinstance(one, Record) for one in found) < 1_000_000
 
 
-def test_nobody_begins_when_the_time_is_over(tmp_path: Path) -> None:
-    found = _held(_scenario(_contestant("a", notes=str(tmp_path / "notes"))), seconds=-1)
-    assert [one.reason for one in found if isinstance(one, Absence)] == ["there was no time to begin"]
+def test_nobody_gets_ready_when_the_time_is_over(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    (found,) = _held(_scenario(_contestant("a", notes=str(notes))), seconds=-1)
+    assert isinstance(found, Absence)
+    assert found.reason == NO_TIME
+    assert not notes.exists()
 
 
 def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,11 +164,13 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pyt
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     key = Key(scenario="pure.work", scale=10, contestant="vipnet")
     record = Record(key=key, round=1, samples=(1.5, 2.5), loop=0.1, cpu=True, peak_mb=12.5, checked="all")
+    seen = replace(record, round=2, timeline=((-0.5, "a"), (0.25, ""), (0.5, "b")))
     absence = Absence(key=key, reason="not there")
     file = tmp_path / "records.jsonl"
-    file.write_text("\n".join([environment(), record.line(), absence.line(), COMPLETE]) + "\n")
+    file.write_text("\n".join([environment(), record.line(), seen.line(), absence.line(), COMPLETE]) + "\n")
     machine, records, absences = read(file)
-    assert (records, absences) == ([record], [absence])
+    assert (records, absences) == ([record, seen], [absence])
+    assert "timeline" not in record.line()
     assert machine["cores"] >= 1
     assert machine["tools"]
 
@@ -225,6 +231,14 @@ def test_nothing_is_said_where_the_machine_is_another_or_little_is_known() -> No
         assert _word(scenario, _run(1, 1, 1), _run(1.5, 1, 2, rounds=2)) == "unsaid"
 
 
+def test_bytes_are_compared_as_they_are_however_fast_the_machine_is() -> None:
+    sized = replace(LOOPED, unit="B")
+    assert _word(sized, _run(1, 1, 1, noise=0), _run(1.2, 1, 2, noise=0, rounds=1)) == "slower"
+    key = Key(scenario="pure.work", scale=10, contestant="vipnet")
+    before, after = (series_of(_records(key, [500.0], [loop])) for loop in (0.05, 0.5))
+    assert _word(sized, before, after) == "same"
+
+
 def test_noise_is_no_slow_down() -> None:
     found = [_word(LOOPED, _run(1, 1, seed, noise=0.3), _run(1, 1, seed + 50, noise=0.3)) for seed in range(20)]
     assert found.count("slower") <= 2
@@ -262,6 +276,34 @@ def test_pictures_are_pictures_and_the_same_each_time() -> None:
         png = draw(scenario, series, "light", "png")
         assert png is not None
         assert png.startswith(b"\x89PNG")
+
+
+def test_bytes_keep_their_unit() -> None:
+    sized = replace(_scenario(_contestant("vipnet")), unit="KB")
+    series = series_of(_records(Key(scenario=sized.id, scale=10, contestant="vipnet"), [2_500.0] * 3, [0.05] * 3))
+    assert "| 10 | vipnet | 2.5 | 2.5 | 2.5 | 2.5 | 3 |" in tables({sized.id: sized}, series, [])
+
+
+TIMELINE = ((-0.04, "a"), (-0.02, "a"), (0.0, "a"), (0.25, ""), (0.27, "b"), (0.29, "b"), (0.31, ""), (0.33, "b"), (0.45, "b"))
+
+
+def test_a_spell_ends_where_an_answer_is_missing_or_late() -> None:
+    found = [(one.who, one.first, one.last) for one in spells(TIMELINE)]
+    assert found == [("a", -0.04, 0.0), ("b", 0.27, 0.29), ("b", 0.33, 0.33), ("b", 0.45, 0.45)]
+    assert spells([(0.1, "")]) == []
+
+
+def test_timelines_are_drawn_where_rounds_have_them() -> None:
+    scenario, series = _measured()
+    assert timelines(scenario, series, "light") is None
+    key = Key(scenario=scenario.id, scale=10, contestant="vipnet")
+    seen = series_of(replace(one, timeline=TIMELINE) for one in _records(key, [0.27] * 2, [0.05] * 2))
+    first = timelines(scenario, seen, "light")
+    assert first is not None
+    assert ElementTree.fromstring(first).tag.endswith("svg")
+    assert first.count(b"270 ms") == 2
+    assert timelines(scenario, seen, "light") == first != timelines(scenario, seen, "dark")
+    assert (timelines(scenario, seen, "light", "png") or b"").startswith(b"\x89PNG")
 
 
 def _browsed(page: Path, *options: str) -> str:

@@ -16,7 +16,7 @@ from vipnet.lab.switch import LabSwitch
 from vipnet.process import run
 from vipnet.testing import standard_scene
 from vipnet_ovs.asking import flows as dumped
-from vipnet_ovs.blanks import filled
+from vipnet_ovs.blanks import Numbers, blanked, filled
 from vipnet_ovs.compiler import compile_intents
 from vipnet_ovs.fixed import fixed_flows
 from vipnet_ovs.flows import Flow
@@ -98,6 +98,18 @@ def test_what_ovs_ofctl_makes_of_its_own_listing_are_the_same_bytes(connection: 
     connection.transact([flow_mod(FlowCommand.DELETE, table=0xFF)])
     _ofctl(switch, "add-flows", "-", stdin="\n".join(lines))
     assert _there(connection) == sent
+
+
+@pytest.mark.parametrize("number", [5, 16, 0x160008, 0x1D0008, 65279])
+def test_what_was_filled_in_is_found_again(number: int) -> None:
+    """Also a number that is, in octets, what an action begins with."""
+    made = (one for one in compile_intents(standard_scene().intents()).values() if isinstance(one, Flow))
+    for one in made:
+        if one.blank is None:
+            continue
+        of, match_and_instructions = {number: one.blank.of}, filled(one, number)
+        row = replies.FlowRow(one.table, one.priority, one.cookie, *match_and_instructions, 0, 0, 0)
+        assert blanked(row, Numbers(ports=of, groups=of, meters=of)) == one  # type: ignore[arg-type]
 
 
 @pytest.mark.root
