@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
-from bench_iptables import IptablesScene
+from iptables_scene import IptablesScene
 
 from runner.changes import Changing, Churning, Drifting, timed, what_of
 from runner.scenes import InScene

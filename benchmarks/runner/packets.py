@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from bench_iptables import IptablesScene
+from iptables_scene import IptablesScene
 from nft_packets import ended, raw, sent, warm
 from nft_scene import Scene
 from ovs_switch import Scene as SwitchScene

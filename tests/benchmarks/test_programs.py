@@ -1,4 +1,4 @@
-"""The programs of nftables and iptables, and all contestants of the runner, at a scale that takes seconds: they end, have
+"""The program of nftables, and all contestants of the runner, at a scale that takes seconds: they end, have
 figures, and leave nothing behind.
 
 Together in one file, as each looks whether namespaces of a benchmark are left: those of another one, at the same time, would do.
@@ -26,8 +26,7 @@ from runner.worker import Worker
 
 pytestmark = pytest.mark.root
 
-_PROGRAMS = Path(__file__).parents[2] / "benchmarks"
-_PROGRAM = _PROGRAMS / "bench_nftables.py"
+_PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_nftables.py"
 _PARTS = ["cold", "more", "memory", "flows", "growth", "vpcs", "resync", "verbs", "release"]
 _FEW = 20
 _PEERS = ("peers_", "reading_")
@@ -65,20 +64,6 @@ def test_nothing_is_left_behind_when_it_is_ended() -> None:
             time.sleep(0.01)
         running.terminate()
         assert running.wait(30) != 0
-    assert _spaces() == before
-
-
-@pytest.mark.parametrize("variant", ["legacy", "nft"])
-def test_every_part_of_iptables_has_figures(variant: str) -> None:
-    before = _spaces()
-    words = [sys.executable, str(_PROGRAMS / "bench_iptables.py"), "--scale", "40", "--repeats", "1", "--variant", variant]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=110)
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert {row["part"] for row in rows} == {"cold", "more", "resync", "flows"}
-    ratios = [row["what"] for row in rows if row.get("goal")]
-    assert len(ratios) == 3
-    assert all(variant in row["what"] for row in rows)
     assert _spaces() == before
 
 
