@@ -60,12 +60,19 @@ class Scene:
 
     def __init__(self, *, servers: bool = False) -> None:
         self._lab = Lab(prefix="bench")
+        self._probe: Any = None
+        try:
+            self._make(servers=servers)
+        except BaseException:
+            self._lab.close()
+            raise
+
+    def _make(self, *, servers: bool) -> None:
         options = self._lab.options("ovs")
         self.cloud: Cloud = standard_scene(ipv6=False)
         if not servers:
             for eip in self.cloud.eips:
                 self.cloud = self.cloud.without_eip(eip.ip)
-        self._probe: Any = None
         if servers:
             from vipnet.testing.real import RealProbe
 
