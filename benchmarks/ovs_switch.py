@@ -60,6 +60,13 @@ class Scene:
 
     def __init__(self, *, servers: bool = False) -> None:
         self._lab = Lab(prefix="bench")
+        try:
+            self._make(servers=servers)
+        except BaseException:
+            self._lab.close()
+            raise
+
+    def _make(self, *, servers: bool) -> None:
         options = self._lab.options("ovs")
         self.cloud: Cloud = standard_scene(ipv6=False)
         if not servers:
