@@ -60,7 +60,6 @@ class Scene:
 
     def __init__(self, *, servers: bool = False) -> None:
         self._lab = Lab(prefix="bench")
-        self._probe: Any = None
         try:
             self._make(servers=servers)
         except BaseException:
@@ -73,6 +72,7 @@ class Scene:
         if not servers:
             for eip in self.cloud.eips:
                 self.cloud = self.cloud.without_eip(eip.ip)
+        self._probe: Any = None
         if servers:
             from vipnet.testing.real import RealProbe
 

@@ -146,6 +146,22 @@ def test_nothing_remains() -> None:
     assert start_time(server.pid) is None
 
 
+def test_nothing_remains_of_a_program_that_was_frozen() -> None:
+    before = look(["tlab-cold"])
+    with Lab(prefix="tlab-cold") as lab:
+        server = add(lab)
+        sleeper = server.spawn("sleep", "1000")
+        os.kill(sleeper, signal.SIGSTOP)
+        wait_for(lambda: Path(f"/proc/{sleeper}/stat").read_text().rpartition(") ")[2][0] == "T", "it to freeze")
+        wait_for(lambda: _parent_state(sleeper) == "T", "who started it to freeze, too")
+    assert look(["tlab-cold"]) == before
+
+
+def _parent_state(pid: int) -> str:
+    parent = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]
+    return Path(f"/proc/{parent}/stat").read_text().rpartition(") ")[2][0]
+
+
 def test_nothing_remains_of_a_server_that_could_not_be_made() -> None:
     before = look(["tlab-fail"])
     with pytest.raises(DataplaneError, match="nonsense"), Lab(prefix="tlab-fail") as lab:

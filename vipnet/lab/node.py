@@ -74,6 +74,8 @@ class LabNode:
 
     def wait(self) -> None:
         """Wait, after `leader.kill()`, until everything in the node has gone."""
+        for outer in self._spawned:  # it stopped when what it runs was frozen, and then takes no notice of its end
+            outer.send_signal(signal.SIGCONT)
         self.leader.wait()
         for outer in self._spawned:
             outer.wait()
