@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, default="quick", help="how much of it: scales and rounds")
     parser.add_argument("--only", type=_names, action="extend", help=f"scenarios, by commas, of {', '.join(SCENARIOS)}")
-    parser.add_argument("--backend", action="append", help="pure, nftables, iptables or ovs; may be repeated")
+    parser.add_argument("--backend", action="append", help="pure, nftables, iptables, ovs, packets or failover; may be repeated")
     parser.add_argument("--peer", type=_peer, action="append", help="contestants beside vipnet, by name, repeated; default: all")
     parser.add_argument("--json", type=Path, default=Path("build/bench/records.jsonl"), help="where records are kept")
     parser.add_argument("--report", type=Path, default=Path("build/bench"), help="folder of the report and its pictures")
@@ -93,7 +93,7 @@ def _peer(text: str) -> str:
 
 def _scenarios(options: argparse.Namespace) -> list[Scenario]:
     chosen = [SCENARIOS[name] for name in options.only or SCENARIOS]
-    return [one for one in chosen if not options.backend or one.group in options.backend]
+    return [one for one in chosen if not options.backend or {one.group, one.group.partition("-")[0]} & {*options.backend}]
 
 
 def _contestants(scenario: Scenario, peers: Sequence[str] | None) -> list[Contestant]:
