@@ -14,6 +14,7 @@ from runner.entrants import ONE as _ONE
 from runner.entrants import UP_TO_1M as _UP_TO_1M
 from runner.entrants import UP_TO_100K as _UP_TO_100K
 from runner.entrants import K as _K
+from runner.entrants import M as _M
 from runner.entrants import nft as _nft
 from runner.entrants import ovs as _ovs
 from runner.entrants import pure as _pure
@@ -40,7 +41,7 @@ def _ipam(direction: str) -> Scenario:
             _few("netaddr.IPSet", "netaddr", direction, "50"),
             _few("scan", "scan", direction, "20"),
         ),
-        shares=_UP_TO_1M,
+        shares=_shares(((100, 10 * _K), 5), ((100, _K, 10 * _K, 100 * _K, _M), 8)),
         goals={"netaddr.IPSet": 0.1},
     )
 

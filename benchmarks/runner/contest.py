@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,6 +28,9 @@ _CLEAN: Final = 60.0
 
 NO_TIME: Final = "there was no time for a round"
 """Why somebody is absent when the time is over."""
+
+_SOON: Final = 1.0
+"""Seconds in which who is ready soon is ready."""
 
 _READY: Final = 600.0
 """Seconds that a contestant may take to get ready, or for one round."""
@@ -50,21 +54,33 @@ class _FailedError(Exception):
 
 
 class _Process:
-    """A contestant's process. A context manager; at its end the process has cleaned up, or was killed."""
+    """A contestant's process. A context manager; at its end the process has cleaned up, or was killed.
+
+    Work that asks no data plane has a new process each round, if one is soon ready: where things lie in its memory is chance,
+    and makes the same code up to a tenth slower or faster.
+    """
 
     def __init__(self, plan: Plan, contestant: Contestant) -> None:
         options = [f"{name}={value}" for name, value in contestant.options.items()]
         python = [sys.executable, "-W", "ignore", "-m", "runner.worker"]
-        words = [*python, contestant.worker, str(plan.scale), str(plan.seed), *options]
+        self._words = [*python, contestant.worker, str(plan.scale), str(plan.seed), *options]
         self.key = Key(scenario=plan.scenario.id, scale=plan.scale, contestant=contestant.name)
         self._until = plan.until
-        env = os.environ | {"PYTHONHASHSEED": "0"}  # or tables of the same things lie otherwise in each process
-        self._process = subprocess.Popen(words, cwd=_HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        self._is_light = plan.scenario.group == "pure"
+        self._process = self._begun()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def _begun(self) -> subprocess.Popen[str]:
+        env = os.environ | {"PYTHONHASHSEED": "0"}  # or tables of the same things lie otherwise in each process
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self._words, cwd=_HERE, stdin=pipe, stdout=pipe, text=True, env=env)
+
+    def _close(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
@@ -75,6 +91,21 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until it is. Raises _FailedError."""
+        said = self.answer()
+        self._is_light = self._is_light and said["ready"] < _SOON
+        return said
+
+    def turn(self, number: int) -> dict[str, Any]:
+        """Have it do the work of a round; the first one warms up. Raises _FailedError."""
+        if number and self._is_light:
+            self.end()
+            self._close()
+            self._process = self._begun()
+            self.answer()
+        return self.go()
 
     def answer(self) -> dict[str, Any]:
         """What it says next. Raises _FailedError."""
@@ -126,7 +157,7 @@ def held(plan: Plan, done: Collection[Key], tell: Callable[[str], object] = str)
                 continue
             process = stack.enter_context(_Process(plan, contestant))
             tell(f"{contestant.name} gets ready")
-            failed = _tried(process, process.answer)
+            failed = _tried(process, process.ready)
             if isinstance(failed, Absence):
                 yield failed
             else:
@@ -141,7 +172,7 @@ def _rounds(plan: Plan, running: list[_Process], tell: Callable[[str], object]) 
             break
         tell(f"round {number} of {plan.rounds}")
         for process in _turned(running, number):
-            said = _tried(process, process.go)
+            said = _tried(process, partial(process.turn, number))
             if isinstance(said, Absence):
                 running.remove(process)
                 yield said

@@ -64,8 +64,8 @@ def _records(key: Key, medians: Sequence[float], loops: Sequence[float]) -> list
 
 def test_contestants_take_turns_and_what_they_did_is_read_back(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
-    scenario = _scenario(*(_contestant(name, notes=str(notes), seconds=seconds) for name, seconds in (("a", "1"), ("b", "2"))))
-    found = _held(scenario)
+    two = (_contestant(name, notes=str(notes), seconds=seconds) for name, seconds in (("a", "1"), ("b", "2")))
+    found = _held(_scenario(*two, group="nftables"))
     assert notes.read_text().split("\n")[:6] == ["a turn", "b turn", "b turn", "a turn", "a turn", "b turn"]
     assert sorted(notes.read_text().split("\n")[6:8]) == ["a end", "b end"]
     records = [one for one in found if isinstance(one, Record)]
@@ -76,13 +76,20 @@ def test_contestants_take_turns_and_what_they_did_is_read_back(tmp_path: Path) -
     assert all(one.loop > 0 for one in records)
 
 
+def test_work_that_asks_no_data_plane_has_a_new_process_each_round(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    found = _held(_scenario(_contestant("a", notes=str(notes))))
+    assert notes.read_text().split("\n")[:6] == ["a turn", "a end"] * 3
+    assert [one.round for one in found if isinstance(one, Record)] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("worker", "reason"),
     [("Dying", "ended with status 3"), ("Wrong", "ended with status 1"), ("Slow", "took more than")],
 )
 def test_who_fails_is_named_and_the_others_go_on(tmp_path: Path, worker: str, reason: str) -> None:
-    scenario = _scenario(_contestant("good", notes=str(tmp_path / "notes")), _contestant("bad", worker))
-    found = _held(scenario, seconds=4 if worker == "Slow" else 60)
+    two = _contestant("good", notes=str(tmp_path / "notes")), _contestant("bad", worker)
+    found = _held(_scenario(*two, group="nftables"), seconds=4 if worker == "Slow" else 60)
     absent = {one.key.contestant: one.reason for one in found if isinstance(one, Absence)}
     assert reason in absent["bad"]
     assert worker == "Slow" or [one.round for one in found if isinstance(one, Record)] == [1, 2]
