@@ -26,6 +26,8 @@ __all__ = ["Failover", "Handover"]
 
 _PATIENCE: Final = 30.0
 _SETTLED: Final = 0.3
+_GIVEN_UP: Final = 0.05
+"""Seconds after which a request is given up: what is as little is no more exact than that."""
 _PORT: Final = 7777
 _PKTINFO: Final = 8
 """IP_PKTINFO of linux/in.h, which Python does not name."""
@@ -75,7 +77,7 @@ class Failover(_InScene):
         for name in (MASTER, SLAVE):
             self.server(name).stop_keepalived()
             self._start(name)
-        self._watcher = stack.enter_context(Watcher(self.scene.client, self.scene.eip))
+        self._watcher = stack.enter_context(Watcher(self.scene.client, self.scene.eip, timeout=_GIVEN_UP))
 
     def once(self) -> Sequence[float]:
         self._served(MASTER)

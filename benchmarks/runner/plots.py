@@ -25,8 +25,11 @@ LOOKS: Final = (
     ("#009E73", "^", "-."),
     ("#D55E00", "D", ":"),
     ("#CC79A7", "v", "-"),
+    ("#56B4E9", "P", "--"),
+    ("#8A8A8A", "X", "-."),
+    ("#A6761D", "*", ":"),
 )
-"""Colour, mark and dash of each line: the colours of Okabe and Ito, told apart also without colour."""
+"""Colour, mark and dash of each line: the colours of Okabe and Ito, grey and brown, told apart also without colour."""
 
 INK: Final[Mapping[Theme, tuple[str, str]]] = {"light": ("#1b1b1b", "#ffffff"), "dark": ("#e6e6e6", "#16181c")}
 """What is drawn with, and on."""
@@ -52,7 +55,7 @@ def curves(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
     if not any(len(line.scales) > 1 for line in lines):
         return None
     figure, axes = canvas(theme)
-    for line, (colour, mark, dash) in zip(lines, LOOKS * 3, strict=False):
+    for line, (colour, mark, dash) in zip(lines, LOOKS * 2, strict=False):
         bars = [[value - low for value, low in zip(line.values, line.least, strict=True)],
                 [high - value for value, high in zip(line.values, line.most, strict=True)]]
         style: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": dash, "capsize": 3, "linewidth": 1.8}
@@ -86,7 +89,7 @@ def ratios(scenario: Scenario, series: Mapping[Key, Series], theme: Theme, form:
         side = {"ha": "left"} if value >= 1 else {"ha": "right"}
         axes.text(value, bar.get_y() + bar.get_height() / 2, f" {value:.3g} ", va="center", color=INK[theme][0], **side)
     axes.set_xscale("log")
-    axes.set_xlim(min(0.5, *values) / 2, max(2.0, *values) * 2)
+    axes.set_xlim(min(0.5, *values) / 4, max(2.0, *values) * 2)
     axes.xaxis.set_major_formatter(_plain)
     axes.xaxis.set_minor_formatter(_nothing)
     axes.axvline(1, color=GREY, linewidth=1)

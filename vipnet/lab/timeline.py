@@ -29,11 +29,15 @@ class Answer:
 
 
 class Watcher:
-    """A context manager that asks `ip` for its page from `client`, in a thread, all the time."""
+    """A context manager that asks `ip` for its page from `client`, in a thread, all the time.
 
-    def __init__(self, client: LabNode, ip: str) -> None:
+    An attempt is given up after `timeout` seconds, in which nothing else is asked: no gap is known more exactly.
+    """
+
+    def __init__(self, client: LabNode, ip: str, *, timeout: float = _TIMEOUT) -> None:
         self.answers: list[Answer] = []
         self._ip = ip
+        self._timeout = timeout
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: client.call(self._ask), name="watcher", daemon=True)
 
@@ -60,7 +64,7 @@ class Watcher:
         tick = time.monotonic()
         while not self._stop.is_set():
             began = time.monotonic()
-            page = probe.http_get(self._ip, port=80, timeout=_TIMEOUT)
+            page = probe.http_get(self._ip, port=80, timeout=self._timeout)
             self.answers.append(Answer(began, time.monotonic(), page))
             tick = max(tick + _STEP, time.monotonic() - _STEP)
             self._stop.wait(max(0.0, tick - time.monotonic()))
