@@ -23,6 +23,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from figures import scale
 from runner.catalogue import SCENARIOS
 from runner.contest import NO_TIME, Plan, held
 from runner.judge import compared
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, default="quick", help="how much of it: scales and rounds")
     parser.add_argument("--only", type=_names, action="extend", help=f"scenarios, by commas, of {', '.join(SCENARIOS)}")
+    parser.add_argument("--scale", type=scale, action="append", help="scales of those of the profile, such as 10k; may be repeated")
     parser.add_argument("--backend", action="append", help="pure, nftables, iptables, ovs, packets or failover; may be repeated")
     parser.add_argument("--peer", type=_peer, action="append", help="contestants beside vipnet, by name, repeated; default: all")
     parser.add_argument("--json", type=Path, default=Path("build/bench/records.jsonl"), help="where records are kept")
@@ -109,9 +111,9 @@ def _plans(options: argparse.Namespace, until: float) -> Iterator[Plan]:
     profile: Profile = options.profile
     for scenario in _scenarios(options):
         share = scenario.shares[profile]
-        for scale in share.scales:
+        for size in (one for one in share.scales if not options.scale or one in options.scale):
             contestants = [one.within(profile) for one in _contestants(scenario, options.peer)]
-            yield Plan(scenario=scenario, scale=scale, contestants=contestants, rounds=share.rounds, seed=_SEED, until=until)
+            yield Plan(scenario=scenario, scale=size, contestants=contestants, rounds=share.rounds, seed=_SEED, until=until)
 
 
 def _measured(options: argparse.Namespace) -> bool:

@@ -362,5 +362,7 @@ def test_one_scenario_is_run_for_real(tmp_path: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "| 1 | netaddr |" in said
     assert "sqlalchemy" not in said
+    assert program.main([*words[:-2], "--scale", "100k"]) == 0
+    assert "| 1 |" not in capsys.readouterr().out
     assert program.main([*words[:-4], "--only", "pure.import", "--list"]) == 0
     assert "netaddr" in capsys.readouterr().out

@@ -26,6 +26,7 @@ def bench(
     profile: str | None = None,
     only: str | None = None,
     backends: Sequence[str] = (),
+    scales: Sequence[str] = (),
     peers: Sequence[str] = (),
     json: str = _RECORDS,
     compare: str | None = None,
@@ -38,7 +39,8 @@ def bench(
     words = ["--json", str(records), "--report", str(records.parent)]
     single = {"--profile": profile, "--only": only, "--compare": compare, "--minutes": minutes}
     words += [word for name, value in single.items() if value is not None for word in (name, value)]
-    words += [word for name, values in (("--backend", backends), ("--peer", peers)) for one in values for word in (name, one)]
+    several = {"--backend": backends, "--scale": scales, "--peer": peers}
+    words += [word for name, values in several.items() for one in values for word in (name, one)]
     main = runpy.run_path(str(_program()))["main"]
     with redirect_stdout(stderr if settings.output == "json" else stdout):
         status = int(main(words))
