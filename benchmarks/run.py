@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, default="quick", help="how much of it: scales and rounds")
     parser.add_argument("--only", type=_names, action="extend", help=f"scenarios, by commas, of {', '.join(SCENARIOS)}")
-    parser.add_argument("--scale", type=scale, action="append", help="scales of those of the profile, such as 10k; may be repeated")
+    parser.add_argument("--scale", type=scale, action="append", help="scales of those of the profile, as 10k; may be repeated")
     parser.add_argument("--backend", action="append", help="pure, nftables, iptables, ovs, packets or failover; may be repeated")
     parser.add_argument("--peer", type=_peer, action="append", help="contestants beside vipnet, by name, repeated; default: all")
     parser.add_argument("--json", type=Path, default=Path("build/bench/records.jsonl"), help="where records are kept")
