@@ -112,7 +112,8 @@ class _Process:
         assert self._process.stdout is not None
         patience = min(_READY, max(1.0, self._until - time.monotonic()))
         if not select.select([self._process.stdout], [], [], patience)[0]:
-            raise _FailedError(f"took more than {patience:.0f} s")
+            late = f"took more than {patience:.0f} s"
+            raise _FailedError(late if patience == _READY else f"{NO_TIME}: it {late}")
         line = self._process.stdout.readline()
         if not line:
             raise _FailedError(f"ended with status {self._process.wait()}")
