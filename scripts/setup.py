@@ -45,8 +45,11 @@ PROGRAMS = {
 TEST_PROGRAMS = {"chromium": "chromium", "gcc": "gcc"}
 """Programs that the tests alone start, and what python-iptables, which they use, is compiled with."""
 
-HEADERS = {"/usr/include/stdio.h": "libc6-dev", f"{sysconfig.get_path('include')}/Python.h": "python3-dev"}
-"""What else that takes."""
+INCLUDES = sysconfig.get_path("include")
+HEADERS = {"/usr/include/stdio.h": "libc6-dev"} | (
+    {f"{INCLUDES}/Python.h": "python3-dev"} if INCLUDES.startswith("/usr/include/") else {}
+)
+"""What else that takes; another Python than Debian's has to bring its own."""
 
 UNITS = {
     "nginx-light": "nginx.service",

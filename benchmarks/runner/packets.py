@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from iptables_scene import IptablesScene
 from nft_packets import ended, raw, sent, warm
@@ -14,7 +12,7 @@ from nft_scene import Scene
 from ovs_switch import Scene as SwitchScene
 from raw_netfilter import connections, forget_connections
 
-from runner.worker import Worker
+from runner.scenes import Staged
 
 __all__ = ["Flows", "SwitchFlows", "made"]
 
@@ -22,27 +20,21 @@ _FLOWS: Final = 5_000
 _FROM: Final = 20_000
 
 
-class Flows(Worker):
+class Flows(Staged):
     """Packets from new ports, each of which begins a connection, from outside to where the VIP's holder has them.
 
     Option `by`: nftables, iptables-nft, iptables-legacy, or list-nft and list-legacy: behind a list of as many DNAT rules.
     """
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            scene = self._scene = stack.enter_context(made(self.options["by"]))
-            scene.program(scene.backend.compile(scene.mappings(0, self.scale)))
-            scene.reopen()
-            if self.options["by"].startswith("list") and isinstance(scene, IptablesScene):
-                scene.put_list(self.scale)
-            server = stack.enter_context(ended(scene.server))
-            self._client: socket.socket = stack.enter_context(raw(scene.outside))
-            warm(self._client, server)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
+    def begin(self) -> None:
+        scene = self._scene = self.stack.enter_context(made(self.options["by"]))
+        scene.program(scene.backend.compile(scene.mappings(0, self.scale)))
+        scene.reopen()
+        if self.options["by"].startswith("list") and isinstance(scene, IptablesScene):
+            scene.put_list(self.scale)
+        server = self.stack.enter_context(ended(scene.server))
+        self._client: socket.socket = self.stack.enter_context(raw(scene.outside))
+        warm(self._client, server)
 
     def once(self) -> Sequence[float]:
         forget_connections(self._scene.router)
@@ -55,19 +47,13 @@ class Flows(Worker):
         return f"{self._seen} connections"
 
 
-class SwitchFlows(Worker):
+class SwitchFlows(Staged):
     """The same through Open vSwitch: from sending to having it."""
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._scene = stack.enter_context(SwitchScene(servers=True))
-            entries = self._scene.backend.compile(self._scene.mappings(self.scale))
-            self._scene.carry_out(self._scene.steps({}, entries))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
+    def begin(self) -> None:
+        self._scene = self.stack.enter_context(SwitchScene(servers=True))
+        entries = self._scene.backend.compile(self._scene.mappings(self.scale))
+        self._scene.carry_out(self._scene.steps({}, entries))
 
     def once(self) -> Sequence[float]:
         return [self._scene.walk(fresh=True)]

@@ -10,10 +10,8 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from bench_topology import Shape, fill
 from nft_clouds import programmed
@@ -21,7 +19,7 @@ from nft_scene import Host, in_words, nft, without_state
 from ovs_switch import SwitchHost
 
 from runner.pure import mapped
-from runner.worker import Worker
+from runner.scenes import Staged
 from vipnet.controller import Controller
 from vipnet_nftables.entries import NativeEntry
 
@@ -33,21 +31,15 @@ _AT_ONCE: Final = 50
 """Elements that nft is asked for in one command: 1.0.6 crashes on 1,000."""
 
 
-class _Restarting(Worker):
+class _Restarting(Staged):
     """Has the cloud of `bench_topology` in SQLite, programmed. Option `onto`: surviving or empty; `how`: whole or by-key."""
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            self.config = self.place(stack, folder, f"sqlite:///{folder}/vipnet.db")
-            with programmed(self.config, lambda tx: fill(tx, Shape(self.scale))) as (cloud, _):
-                self.remember(cloud)
-            self.expected = self.found()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
+    def begin(self) -> None:
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.config = self.place(folder, f"sqlite:///{folder}/vipnet.db")
+        with programmed(self.config, lambda tx: fill(tx, Shape(self.scale))) as (cloud, _):
+            self.remember(cloud)
+        self.expected = self.found()
 
     def once(self) -> Sequence[float]:
         if self.options["onto"] == "empty":
@@ -65,7 +57,7 @@ class _Restarting(Worker):
         return f"{found}, {self.verified()}"
 
     @abstractmethod
-    def place(self, stack: ExitStack, folder: Path, store: str) -> Path:
+    def place(self, folder: Path, store: str) -> Path:
         """Make a host; the configuration by which it is programmed."""
 
     @abstractmethod
@@ -87,8 +79,8 @@ class _Restarting(Worker):
 class Restart(_Restarting):
     """vipnet on nftables: elements are counted, and nft is asked for 1,000 EIPs by key."""
 
-    def place(self, stack: ExitStack, folder: Path, store: str) -> Path:
-        self._host = stack.enter_context(Host())
+    def place(self, folder: Path, store: str) -> Path:
+        self._host = self.stack.enter_context(Host())
         return self._host.configuration(folder, store=store)
 
     def wipe(self) -> None:
@@ -119,8 +111,8 @@ def _ask(router: str, entries: Iterable[NativeEntry]) -> None:
 class OvsRestart(_Restarting):
     """vipnet on Open vSwitch: flows are counted. Where nothing is, the switch has been started anew."""
 
-    def place(self, stack: ExitStack, folder: Path, store: str) -> Path:
-        self._host = stack.enter_context(SwitchHost())
+    def place(self, folder: Path, store: str) -> Path:
+        self._host = self.stack.enter_context(SwitchHost())
         return self._host.configuration(folder, store=store)
 
     def wipe(self) -> None:

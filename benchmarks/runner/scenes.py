@@ -13,7 +13,7 @@ from vipnet.backend import Backend
 from vipnet.intents import EipMapping
 from vipnet.plan import TargetPlan
 
-__all__ = ["InScene", "Programmed"]
+__all__ = ["InScene", "Programmed", "Staged"]
 
 
 class Programmed(Protocol):
@@ -45,11 +45,9 @@ class Programmed(Protocol):
 S = TypeVar("S", bound=Programmed)
 
 
-class InScene(Worker, Generic[S]):
-    """Has a scene, to which nothing else is done. `filled`: with its EIPs."""
+class Staged(Worker):
+    """Has what it needs on a stack, also where it is interrupted while it gets ready."""
 
-    filled = True
-    scene: S
     stack: ExitStack
     """What is on it ends with the worker."""
 
@@ -61,15 +59,22 @@ class InScene(Worker, Generic[S]):
             self.stack = stack.pop_all()
         return self
 
-    @abstractmethod
-    def begin(self) -> None:
-        """Make the scene, on the stack, and program it."""
-
-    def prepare(self) -> None:
-        """Get ready in the scene."""
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stack.close()
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Make what it works in, on the stack."""
+
+    def prepare(self) -> None:
+        """Get ready in it."""
+
+
+class InScene(Staged, Generic[S]):
+    """Has a scene, to which nothing else is done. `filled`: with its EIPs."""
+
+    filled = True
+    scene: S
 
     @property
     def expected(self) -> int:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
-from abc import abstractmethod
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from nft_scene import Scene
 from ovs_switch import Scene as SwitchScene
 
 from runner.packets import made
-from runner.worker import Worker
+from runner.scenes import Staged
 from vipnet.lab import LabServer
 from vipnet.lab.leader import Leader
 from vipnet.lab.probe import http_get
@@ -44,21 +42,11 @@ class _Way:
     vip: str
 
 
-class _OnTheWay(Worker):
+class _OnTheWay(Staged):
     """Has a client outside, and the holder of a VIP, whose EIP is one of so many. Option `by`: the data plane, as of `made`."""
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.prepare(stack.enter_context(_way(self.options["by"], self.scale)), stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    @abstractmethod
-    def prepare(self, way: _Way, stack: ExitStack) -> None:
-        """Get ready on the way."""
+    def begin(self) -> None:
+        self.way = self.stack.enter_context(_way(self.options["by"], self.scale))
 
 
 class Stream(_OnTheWay):
@@ -66,10 +54,10 @@ class Stream(_OnTheWay):
 
     received = 0
 
-    def prepare(self, way: _Way, stack: ExitStack) -> None:
-        self._server = stack.enter_context(_datagrams(way.holder, (way.vip, _PORT)))
-        self._client = stack.enter_context(_datagrams(way.client, ("", 0)))
-        self._client.connect((way.eip, _PORT))
+    def prepare(self) -> None:
+        self._server = self.stack.enter_context(_datagrams(self.way.holder, (self.way.vip, _PORT)))
+        self._client = self.stack.enter_context(_datagrams(self.way.client, ("", 0)))
+        self._client.connect((self.way.eip, _PORT))
         self._client.send(b"?")
         _, peer = self._server.recvfrom(16)
         self._server.sendto(b"!", peer)  # an answer makes it a connection, also for Open vSwitch
@@ -93,18 +81,17 @@ class Stream(_OnTheWay):
 class Requests(_OnTheWay):
     """A connection, a request and the page of nginx, again and again; each of them."""
 
-    def prepare(self, way: _Way, stack: ExitStack) -> None:
-        stack.enter_context(_served(way.holder))
-        self._way = way
+    def prepare(self) -> None:
+        self.stack.enter_context(_served(self.way.holder))
         self.once()  # neighbours are known then, and nginx has read its page
 
     def once(self) -> Sequence[float]:
-        with entered(self._way.client):
+        with entered(self.way.client):
             return [self._one() for _ in range(_REQUESTS)]
 
     def _one(self) -> float:
         begun = time.perf_counter()
-        page = http_get(self._way.eip, port=80, timeout=_PATIENCE)
+        page = http_get(self.way.eip, port=80, timeout=_PATIENCE)
         took = time.perf_counter() - begun
         assert page == _PAGE, f"the answer is {page!r}"
         return took
