@@ -9,12 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from runner.worker import Worker
+from runner.scenes import Staged
 from vipnet.lab import Lab, LabServer, frames
 from vipnet.lab.netns import ip
 from vipnet.lab.node import wait_for
@@ -41,26 +40,16 @@ _AFTER: Final = 0.01
 """Seconds for which it goes on."""
 
 
-class _InScene(Worker):
+class _InScene(Staged):
     """Has the worked example: two servers, with nginx and keepalived, a client, an EIP. Option `backend`."""
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            run = Run.start()
-            stack.callback(clear_all, [run])
-            lab = stack.enter_context(Lab(prefix="bench", root=run.folder / "lab", record=run.record))
-            self.scene: Scene = build(run, lab, self.options["backend"], _unsaid)
-            stack.enter_context(self.scene.cloud)
-            self.scene.eip = self.scene.cloud.groups.create_eip(GROUP, charge_type="traffic").vip_eip or ""
-            self.prepare(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    def prepare(self, stack: ExitStack) -> None:
-        """Get ready in the scene."""
+    def begin(self) -> None:
+        run = Run.start()
+        self.stack.callback(clear_all, [run])
+        lab = self.stack.enter_context(Lab(prefix="bench", root=run.folder / "lab", record=run.record))
+        self.scene: Scene = build(run, lab, self.options["backend"], _unsaid)
+        self.stack.enter_context(self.scene.cloud)
+        self.scene.eip = self.scene.cloud.groups.create_eip(GROUP, charge_type="traffic").vip_eip or ""
 
     def server(self, name: str) -> LabServer:
         """A server of the scene."""
@@ -73,11 +62,11 @@ class Failover(_InScene):
     Option `advert`: seconds between two advertisements.
     """
 
-    def prepare(self, stack: ExitStack) -> None:
+    def prepare(self) -> None:
         for name in (MASTER, SLAVE):
             self.server(name).stop_keepalived()
             self._start(name)
-        self._watcher = stack.enter_context(Watcher(self.scene.client, self.scene.eip, timeout=_GIVEN_UP))
+        self._watcher = self.stack.enter_context(Watcher(self.scene.client, self.scene.eip, timeout=_GIVEN_UP))
 
     def once(self) -> Sequence[float]:
         self._served(MASTER)
@@ -133,20 +122,20 @@ class Failover(_InScene):
 class Handover(_InScene):
     """The data plane's part: from a member's gratuitous ARP to the first answer of that member, with 2,000 packets a second."""
 
-    def prepare(self, stack: ExitStack) -> None:
+    def prepare(self) -> None:
         sys.setswitchinterval(_SWITCH)
         self._over = threading.Event()
         self._raw = dict[str, socket.socket]()
-        stack.callback(self._over.set)
+        self.stack.callback(self._over.set)
         for name in (MASTER, SLAVE):
             self.server(name).stop_keepalived()
             ip(self.server(name).netns, [f"address flush dev eth0 to {VIP}/32"])
             one = self.server(name).call(partial(_bound, _PORT))
-            stack.callback(one.close)
+            self.stack.callback(one.close)
             threading.Thread(target=self._echo, args=(one, name.encode()), daemon=True).start()
-            self._raw[name] = stack.enter_context(self.server(name).call(_raw))  # to close one takes the kernel longer than this
+            self._raw[name] = self.stack.enter_context(self.server(name).call(_raw))  # to close one takes longer than this
         self._client = self.scene.client.call(partial(_bound, 0))
-        stack.callback(self._client.close)
+        self.stack.callback(self._client.close)
         self._holder = SLAVE
 
     def once(self) -> Sequence[float]:
